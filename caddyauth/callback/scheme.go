@@ -1,0 +1,218 @@
+package callback
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+)
+
+// Namespace is where schemes register: the first word of a line in the block is the module's name in it.
+const Namespace = "http.callback_auth.schemes"
+
+// Scheme is one way of signing or presenting a credential, as a guest module in the namespace
+// `http.callback_auth.schemes`. It is provisioned as any Caddy module is.
+//
+// A Scheme is used by many requests at once. It judges only by its configuration: which scheme is asked never depends
+// on what a request carries.
+//
+// EXPERIMENTAL: Subject to change or removal.
+type Scheme interface {
+	// Traits says what the handler has to know before a request comes. It is called once, after provisioning.
+	Traits() Traits
+
+	// Verify judges a request by everything but its body, the cheap checks before the dear ones. Where the body counts
+	// too, it returns a verdict with Then: the body is read only once every scheme has come that far. An error that is
+	// not the sender's doing, such as keys out of reach, is verdict.Unavailable and never a refusal for good.
+	Verify(r *Request) Verdict
+}
+
+// Cost orders the schemes of a block: the cheap ones are asked first, so that a stranger costs little.
+type Cost int
+
+// The costs, from the cheapest.
+const (
+	CostAddress  Cost = iota // a look at the connection
+	CostCompare              // a comparison of digests
+	CostMAC                  // a symmetric signature
+	CostKey                  // an asymmetric signature
+	CostPassword             // a password hash, made to be slow
+	CostNetwork              // may ask another server
+)
+
+// Place is where a credential rides in a request: one of its fields is set.
+type Place struct {
+	Header string // a header field
+	Query  string // a query parameter
+}
+
+// Traits are the facts about a scheme that do not change from request to request.
+type Traits struct {
+	// Cost is how dear Verify is.
+	Cost Cost
+
+	// Places are all the headers and query parameters that carry the credential. With strip_credentials the next
+	// handler does not see them.
+	Places []Place
+
+	// Challenge is the value of WWW-Authenticate on a 401 (RFC 9110 §11.6.1).
+	Challenge string
+
+	// Window is how long after its making a message may still be accepted. 0: the scheme has no clock.
+	Window time.Duration
+
+	// Replay says that messages carry a signed id of their own, and that one is to pass only once unless `replay off`
+	// says otherwise.
+	Replay bool
+}
+
+// Verdict is what a scheme came to. It is made in one place and read by the log, the metrics, the placeholders and the
+// answer.
+type Verdict struct {
+	// Reason is verdict.OK or why not. The zero value is no verdict, and counts as verdict.Unavailable.
+	Reason verdict.Reason
+
+	// Status replaces the status that goes with Reason, where it is not 0.
+	Status int
+
+	// Detail is a sentence for the log, under the rules of verdict.Error.Detail.
+	Detail string
+
+	// Scheme is the name of the scheme that judged. The handler sets it.
+	Scheme string
+
+	// Key is the label of the secret or key that matched. It may be set on a refusal too: a signed message that is too
+	// old has a key.
+	Key string
+
+	// User is who sent the message: api key, subject, user name, else the key label.
+	User string
+
+	// Account and ID are the message's own id, where it was signed, and the account inside which it is unique.
+	Account, ID string
+
+	// Claims gives a signed claim as text. It is nil where the scheme has none.
+	Claims func(name string) (value string, ok bool)
+
+	// Challenge replaces the scheme's WWW-Authenticate value, where it is not empty.
+	Challenge string
+
+	// Then finishes the check over the body, which is exactly what was on the wire; nil where the body does not count.
+	// It is called only if Reason is verdict.OK, and its verdict replaces this one.
+	Then func(body []byte) Verdict
+
+	// Answer, on an accepted message that is a handshake of the sender's own, answers it in place of the next handler,
+	// once every other scheme in the block has accepted too.
+	Answer func(w http.ResponseWriter) error
+}
+
+// Refuse makes a verdict of an error, as verdict.Of reads it.
+func Refuse(err error) Verdict {
+	refusal := verdict.Of(err)
+	return Verdict{Reason: refusal.Reason, Status: refusal.Status, Detail: refusal.Detail}
+}
+
+// OK reports whether the request is accepted so far.
+func (v Verdict) OK() bool { return v.Reason == verdict.OK }
+
+// HTTPStatus returns the status that a refusal is answered with.
+func (v Verdict) HTTPStatus() int {
+	if v.Status != 0 {
+		return v.Status
+	}
+	return v.Reason.Status()
+}
+
+// Request is what a scheme may look at.
+type Request struct {
+	// HTTP is the request as it reached the handler, for its headers and context. Its body is not to be touched.
+	HTTP *http.Request
+
+	// Method and URL are as they arrived, before any rewrite: that is what senders sign.
+	Method string
+	URL    *url.URL
+
+	// PublicURL is the scheme and host under which senders know us, such as https://example.com; empty if not set.
+	PublicURL string
+
+	// ClientIP is the client's address by Caddy's reckoning (so trusted_proxies counts), unmapped and without zone.
+	// It is the zero Addr where there is none.
+	ClientIP netip.Addr
+
+	// Now is the time of the request.
+	Now time.Time
+
+	// Upgrade says that this is a WebSocket handshake: it has no body.
+	Upgrade bool
+
+	query    url.Values
+	queryErr error
+}
+
+// Query returns the parameters of the URL as it arrived. A query that does not parse entirely is verdict.Malformed: Go
+// would go on with the part that it understood, and the receiver with another.
+func (r *Request) Query() (url.Values, error) {
+	if r.query == nil && r.queryErr == nil {
+		values, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			r.queryErr = verdict.Errorf(verdict.Malformed, "the query does not parse")
+		} else {
+			r.query = values
+		}
+	}
+	return r.query, r.queryErr
+}
+
+// Header returns the value of a header that must stand exactly once: none is verdict.Missing, two are
+// verdict.Malformed, for the receiver might read the other one.
+func (r *Request) Header(name string) (string, error) {
+	switch values := r.HTTP.Header.Values(name); {
+	case len(values) > 1:
+		return "", verdict.Errorf(verdict.Malformed, "%d %s headers", len(values), name)
+	case len(values) == 0 || values[0] == "":
+		return "", verdict.Errorf(verdict.Missing, "no %s header", name)
+	default:
+		return values[0], nil
+	}
+}
+
+// Parameter returns the value of a query parameter that must stand exactly once, as Header does.
+func (r *Request) Parameter(name string) (string, error) {
+	query, err := r.Query()
+	if err != nil {
+		return "", err
+	}
+	switch values := query[name]; {
+	case len(values) > 1:
+		return "", verdict.Errorf(verdict.Malformed, "%d query parameters named %s", len(values), name)
+	case len(values) == 0 || values[0] == "":
+		return "", verdict.Errorf(verdict.Missing, "no query parameter %s", name)
+	default:
+		return values[0], nil
+	}
+}
+
+// Authorization returns what follows the auth-scheme (`Bearer`, `Basic`) and exactly one space in the header of this
+// name. Auth-schemes are case-insensitive (RFC 9110 §11.1). Another auth-scheme, and anything but one space, is
+// verdict.BadCredential: two spellings of one credential would be two identities to a replay guard. An auth-scheme
+// with nothing behind it is verdict.Missing.
+func (r *Request) Authorization(header, authScheme string) (string, error) {
+	value, err := r.Header(header)
+	if err != nil {
+		return "", err
+	}
+	word, credential, _ := strings.Cut(value, " ")
+	if !strings.EqualFold(word, authScheme) {
+		return "", verdict.Errorf(verdict.BadCredential, "%s is not of the scheme %s", header, authScheme)
+	}
+	if credential == "" {
+		return "", verdict.Errorf(verdict.Missing, "no credential behind %s", authScheme)
+	}
+	if strings.ContainsAny(credential, " \t,") {
+		return "", verdict.Errorf(verdict.BadCredential, "%s holds more than one credential", header)
+	}
+	return credential, nil
+}

@@ -1,0 +1,80 @@
+package stream
+
+import (
+	"net/http"
+	"slices"
+)
+
+// Namespace is where dialects register: the first argument of the directive is the module's name in it.
+const Namespace = "http.stream_auth.dialects"
+
+// Dialect is one media server's way of asking and of obeying, as a guest module in the namespace
+// `http.stream_auth.dialects`. It is provisioned as any Caddy module is, and used by many requests at once.
+//
+// EXPERIMENTAL: Subject to change or removal.
+type Dialect interface {
+	// Can says what the server tells and carries out. It is called once, after provisioning.
+	Can() Ability
+
+	// Decode reads the server's request; body is all of r's body, at most MaxBody bytes. What it cannot read without
+	// doubt is an error with a verdict.Reason, usually verdict.Malformed. It reads each fact in the one place where
+	// this server puts it, and never lets what a client chose stand for what the server says.
+	Decode(r *http.Request, body []byte) (*Request, error)
+
+	// Encode answers the server. q is nil where Decode failed. On a decision that does not allow, nothing may be
+	// written that any version of the server could take for an allowance; headers that could, and that an earlier
+	// handler set, are removed.
+	Encode(w http.ResponseWriter, q *Request, d Decision) error
+}
+
+// MaxBody bounds the body of a hook, in bytes. The largest honest one is a few kilobytes.
+const MaxBody = 64 << 10
+
+// Feature is a condition or an effect of a rule, by its word in the Caddyfile.
+type Feature string
+
+// The features that not every server has. The conditions `mode`, `stream`, `token` and `claim`, and the effect
+// `reason`, work everywhere.
+const (
+	FeatureApp       Feature = "app"
+	FeatureIP        Feature = "ip"
+	FeatureOrigin    Feature = "origin"
+	FeatureTransport Feature = "transport"
+	FeatureAgent     Feature = "agent"
+	FeatureUser      Feature = "user"
+	FeatureListeners Feature = "listeners"
+	FeatureListened  Feature = "listened"
+
+	FeatureTimeLimit   Feature = "time_limit"
+	FeatureMaxSessions Feature = "max_sessions"
+	FeaturePreroll     Feature = "preroll"
+	FeaturePostroll    Feature = "postroll"
+	FeatureRedirect    Feature = "redirect"
+	FeatureRename      Feature = "rename"
+)
+
+// Source is a place where a client's credential may be.
+type Source struct {
+	// The kind of place: `query`, `password`, `user` or `field`.
+	From string `json:"from"`
+
+	// The name of the query parameter or field; empty for the others.
+	Name string `json:"name,omitempty"`
+}
+
+// Ability is what one media server tells and carries out. The rule checker, the README and the tests share it.
+type Ability struct {
+	// Server is the name that people know the server by.
+	Server string
+
+	// Features are those of the list above that it has.
+	Features []Feature
+
+	// Sources are the usual places of a credential, in order.
+	Sources []Source
+}
+
+// Has reports whether the server has a feature.
+func (a Ability) Has(feature Feature) bool {
+	return slices.Contains(a.Features, feature)
+}

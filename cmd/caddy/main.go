@@ -1,0 +1,16 @@
+// Command caddy is stock Caddy with the caddyauth plugin: what
+// `xcaddy build --with github.com/caddyauth/callbacks/caddyauth` builds.
+package main
+
+import (
+	_ "time/tzdata"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/caddyauth/callbacks/caddyauth"
+)
+
+func main() {
+	caddycmd.Main()
+}
