@@ -178,3 +178,16 @@ func Duration(d *caddyfile.Dispenser, target *caddy.Duration) error {
 	*target = caddy.Duration(duration)
 	return nil
 }
+
+// Flag reads an option that takes no argument and may stand once into target.
+func Flag(d *caddyfile.Dispenser, target *bool) error {
+	option := d.Val()
+	if *target {
+		return d.WrapErr(fmt.Errorf("%s: %w", option, ErrRepeated))
+	}
+	if args := d.RemainingArgs(); len(args) > 0 {
+		return d.Errf("%s takes no argument: %d given", option, len(args))
+	}
+	*target = true
+	return nil
+}
