@@ -46,7 +46,7 @@ var methods = []string{
 }
 
 // errRefused is all that an error route learns about why: the rest is for the log.
-var errRefused = errors.New("callback refused")
+var errRefused = errors.New("refused by callback_auth")
 
 // Handler verifies that a request is a genuine callback before it calls the next handler. Every one of its schemes must
 // accept. What is refused never reaches the next handler: it goes to the error routes, with the status that its reason
