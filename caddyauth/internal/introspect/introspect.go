@@ -223,8 +223,13 @@ func (c *Client) remember(id key, answer *Answer, now time.Time) {
 	c.active.put(id, answer, now, until)
 }
 
-// call asks the server.
-func (c *Client) call(ctx context.Context, token string) (*Answer, error) {
+// call asks the server. Its goroutine is not one of net/http's, which outlive a panic; so it has to see to that itself.
+func (c *Client) call(ctx context.Context, token string) (answer *Answer, err error) {
+	defer func() {
+		if recover() != nil {
+			answer, err = nil, malformed("cannot be read")
+		}
+	}()
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
 	if c.config.Auth == Body {
 		form.Set("client_id", c.config.ClientID)

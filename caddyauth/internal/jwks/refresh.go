@@ -127,7 +127,7 @@ func (s *Set) begin(now time.Time, forUnknown bool) *flight {
 func (s *Set) fetch(f *flight, before *held, now time.Time) {
 	ctx, cancel := context.WithTimeout(s.life, timeout)
 	defer cancel()
-	got, err := s.source(ctx, before)
+	got, err := s.ask(ctx, before)
 	s.mu.Lock()
 	s.result = resultOf(err)
 	if err != nil {
@@ -147,6 +147,16 @@ func (s *Set) fetch(f *flight, before *held, now time.Time) {
 	if told != nil && !closed {
 		told(result)
 	}
+}
+
+// ask calls the source. This goroutine is not one of net/http's, which outlive a panic; so it has to see to that itself.
+func (s *Set) ask(ctx context.Context, before *held) (got *held, err error) {
+	defer func() {
+		if recover() != nil {
+			got, err = nil, errInvalid
+		}
+	}()
+	return s.source(ctx, before)
 }
 
 // after returns what is held after a wait for it.
