@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -189,5 +190,17 @@ func Flag(d *caddyfile.Dispenser, target *bool) error {
 		return d.Errf("%s takes no argument: %d given", option, len(args))
 	}
 	*target = true
+	return nil
+}
+
+// OneOf is One for an option whose argument is one of several words.
+func OneOf(d *caddyfile.Dispenser, target *string, words ...string) error {
+	option := d.Val()
+	if err := One(d, target); err != nil {
+		return err
+	}
+	if !slices.Contains(words, *target) {
+		return d.Errf("%s: '%s' is none of %s", option, *target, strings.Join(words, ", "))
+	}
 	return nil
 }
