@@ -13,6 +13,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -64,6 +65,8 @@ type Handler struct {
 	name    string // of the dialect
 	policy  *policy
 	logger  *zap.Logger
+
+	bodyWithin time.Duration // a test waits for less
 }
 
 // CaddyModule returns the Caddy module information.
@@ -77,6 +80,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision loads the dialect, and compiles tokens and rules for what its server can do.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	h.bodyWithin = body.Within
 	if h.DialectRaw == nil {
 		return errors.New("no dialect")
 	}
@@ -132,7 +136,7 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (q *Request, d D
 	if (r.TLS != nil && !r.TLS.HandshakeComplete) || r.Header.Get("Early-Data") == "1" {
 		return nil, Deny(verdict.Errorf(verdict.Unavailable, "the request came in TLS early data").WithStatus(http.StatusTooEarly))
 	}
-	data, err := body.Capture(w, r, MaxBody)
+	data, err := body.Capture(w, r, MaxBody, h.bodyWithin)
 	if err != nil {
 		return nil, Deny(err)
 	}

@@ -6,7 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyauth/callbacks/caddyauth/verdict")
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+)
 
 // Rule allows or denies, when all of its conditions hold. One without conditions always decides.
 type Rule struct {

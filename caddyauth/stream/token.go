@@ -281,42 +281,11 @@ func texts(value strictjson.Value) ([]string, bool) {
 // hasAll reports whether the token has all of claims, each with one of its values.
 func (a *accepted) hasAll(claims []token.Claim) bool {
 	for _, claim := range claims {
-		if !a.has(claim.Name, claim.Values) {
+		if a.claims == nil || !claim.Holds(a.claims.Claims) {
 			return false
 		}
 	}
 	return true
-}
-
-// has reports whether a claim of the token is, or is a list that holds, one of values. Numbers are compared as they
-// were written.
-func (a *accepted) has(name string, values []string) bool {
-	if a.claims == nil {
-		return false
-	}
-	claim, ok := a.claims.Claims.Get(name)
-	if !ok {
-		return false
-	}
-	items := []strictjson.Value{claim}
-	if claim.Kind() == strictjson.Array {
-		items = claim.Items()
-	}
-	return slices.ContainsFunc(items, func(item strictjson.Value) bool {
-		var text string
-		switch item.Kind() {
-		case strictjson.String:
-			text, _ = item.Text()
-		case strictjson.Number:
-			text, _ = item.Number()
-		case strictjson.Bool:
-			truth, _ := item.Bool()
-			text = fmt.Sprint(truth)
-		default:
-			return false
-		}
-		return slices.Contains(values, text)
-	})
 }
 
 // claim gives a claim as text, or "".
