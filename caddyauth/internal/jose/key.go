@@ -44,6 +44,9 @@ type Key struct {
 // Format prints the label only, for every verb and flag: a Secret must not print.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "key "+k.Label) }
 
+// MarshalText gives the label only, to encoding/json too.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.Label), nil }
+
 // KeySource gives the keys that an unverified token may have been signed with. It may read its header and claims to
 // choose among keys that it has, and must do nothing else that they say. At most 16 of the keys that fit are tried.
 // An error that carries no *verdict.Error means that it could not be told: verdict.Unavailable.
@@ -125,7 +128,8 @@ func (k *Key) fits(a algorithm, alg, kid string) bool {
 		return (a.family == familyRSA || a.family == familyPSS) && public != nil && public.N != nil &&
 			public.N.BitLen() >= minModulusBits
 	case *ecdsa.PublicKey:
-		return a.family == familyECDSA && public != nil && public.Curve == a.curve
+		return a.family == familyECDSA && public != nil && public.Curve == a.curve &&
+			public.X != nil && public.Y != nil //nolint:staticcheck // without them ecdsa.Verify panics
 	case ed25519.PublicKey:
 		return a.family == familyEd25519 && len(public) == ed25519.PublicKeySize
 	}
