@@ -149,6 +149,7 @@ func TestKeysThatNeverVerify(t *testing.T) {
 		{"an RSA key of 1024 bits", "RS256", rs(small), Key{Public: &small.PublicKey}},
 		{"a nil RSA key", "RS256", rs(ring.rsa), Key{Public: (*rsa.PublicKey)(nil)}},
 		{"an RSA key without a modulus", "RS256", rs(ring.rsa), Key{Public: &rsa.PublicKey{E: 65537}}},
+		{"an RSA key with the exponent 1", "RS256", rs(ring.rsa), Key{Public: &rsa.PublicKey{N: ring.rsa.N, E: 1}}},
 		{"an RSA key by value", "RS256", rs(ring.rsa), Key{Public: ring.rsa.PublicKey}},
 		{"an RSA private key", "RS256", rs(ring.rsa), Key{Public: ring.rsa}},
 		{"a nil EC key", "ES256", es, Key{Public: (*ecdsa.PublicKey)(nil)}},
@@ -399,7 +400,7 @@ func FuzzVerify(f *testing.F) {
 
 func BenchmarkVerify(b *testing.B) {
 	ring := newKeyring(b)
-	claims := claimsVonage[:len(claimsVonage)-1] + `,"pad":"` + strings.Repeat("x", 88) + `"}`
+	claims := claimsVonage[:len(claimsVonage)-1] + `,"pad":"` + strings.Repeat("x", 77) + `"}`
 	token := hs256(b, headerHS256, claims)
 	if len(token) != 512 {
 		b.Fatalf("the token has %d bytes", len(token))

@@ -125,8 +125,7 @@ func (k *Key) fits(a algorithm, alg, kid string) bool {
 	}
 	switch public := k.Public.(type) {
 	case *rsa.PublicKey:
-		return (a.family == familyRSA || a.family == familyPSS) && public != nil && public.N != nil &&
-			public.N.BitLen() >= minModulusBits
+		return (a.family == familyRSA || a.family == familyPSS) && strongRSA(public)
 	case *ecdsa.PublicKey:
 		return a.family == familyECDSA && public != nil && public.Curve == a.curve &&
 			public.X != nil && public.Y != nil //nolint:staticcheck // without them ecdsa.Verify panics
@@ -134,6 +133,11 @@ func (k *Key) fits(a algorithm, alg, kid string) bool {
 		return a.family == familyEd25519 && len(public) == ed25519.PublicKeySize
 	}
 	return false
+}
+
+// strongRSA reports whether a key is large enough, and its exponent no toy: with 1, anybody can sign.
+func strongRSA(public *rsa.PublicKey) bool {
+	return public != nil && public.N != nil && public.N.BitLen() >= minModulusBits && public.E > 2 && public.E&1 == 1
 }
 
 // match finds the key among keys that the token was signed with. tried is false if none of them fits it at all.
