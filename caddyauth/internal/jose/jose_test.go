@@ -363,6 +363,15 @@ func TestAKeyDoesNotPrint(t *testing.T) {
 	}
 }
 
+func TestLettersAreBase64urls(t *testing.T) {
+	for c := range 256 {
+		_, err := base64.RawURLEncoding.DecodeString("AAA" + string([]byte{byte(c)}))
+		if want := err == nil && c != '\r' && c != '\n'; letters("A"+string([]byte{byte(c)})) != want {
+			t.Errorf("byte %d: want %v", c, want)
+		}
+	}
+}
+
 // FuzzVerify holds Verify to golang-jwt: whatever we accept, its parser accepts with the same key, and the token is the
 // only spelling of what it says. It signs any header and any claims, and tries any text.
 func FuzzVerify(f *testing.F) {
