@@ -16,24 +16,22 @@ func refuse(detail string) *verdict.Error {
 	return &verdict.Error{Reason: verdict.BadCredential, Detail: detail}
 }
 
-// signed is a token in its parts.
+// signed is what a signature is checked by.
 type signed struct {
-	input     []byte // what was signed: header and claims as they were sent
+	input     []byte // header and claims as they were sent, with the dot
 	signature []byte
-	token     Token
 }
 
 // parse takes a token apart. Nothing in it is to be believed yet.
-func (p *Policy) parse(compact string) (*signed, *verdict.Error) {
+func (p *Policy) parse(compact string) (*Token, signed, *verdict.Error) {
 	if len(compact) > MaxTokenBytes {
-		return nil, refuse("token is too long")
+		return nil, signed{}, refuse("token is too long")
 	}
 	first, second, ok := dots(compact)
 	if !ok {
-		return nil, refuse("token is not three base64url segments")
+		return nil, signed{}, refuse("token is not three base64url segments")
 	}
 	raw := []byte(compact)
-	parts := &signed{input: raw[:second]}
 
 	// One buffer takes all three, and one string the two that are JSON.
 	var small [1024]byte
@@ -45,18 +43,21 @@ func (p *Policy) parse(compact string) (*signed, *verdict.Error) {
 	claims, ok2 := decode(decoded[header:], raw[first+1:second])
 	signature, ok3 := decode(decoded[header+claims:], raw[second+1:])
 	if !ok1 || !ok2 || !ok3 {
-		return nil, refuse("token is not canonical base64url")
+		return nil, signed{}, refuse("token is not canonical base64url")
 	}
-	parts.signature = append([]byte(nil), decoded[header+claims:header+claims+signature]...)
 	text := string(decoded[:header+claims])
 
-	if err := p.header(&parts.token, text[:header]); err != nil {
-		return nil, err
+	token := new(Token)
+	if refusal := p.header(token, text[:header]); refusal != nil {
+		return nil, signed{}, refusal
 	}
-	if err := parts.token.claims(text[header:]); err != nil {
-		return nil, err
+	if refusal := token.claims(text[header:]); refusal != nil {
+		return nil, signed{}, refusal
 	}
-	return parts, nil
+	return token, signed{
+		input:     raw[:second],
+		signature: append([]byte(nil), decoded[header+claims:header+claims+signature]...),
+	}, nil
 }
 
 // dots finds the two dots of a token whose three segments are not empty and have no other characters than base64url's.

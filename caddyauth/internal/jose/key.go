@@ -140,9 +140,9 @@ func strongRSA(public *rsa.PublicKey) bool {
 	return public != nil && public.N != nil && public.N.BitLen() >= minModulusBits && public.E > 2 && public.E&1 == 1
 }
 
-// match finds the key among keys that the token was signed with. tried is false if none of them fits it at all.
-func (s *signed) match(keys []Key) (found *Key, tried bool) {
-	a, ok := algorithmOf(s.token.Algorithm)
+// match finds the key among keys that t was signed with. tried is false if none of them fits it at all.
+func (s signed) match(t *Token, keys []Key) (found *Key, tried bool) {
+	a, ok := algorithmOf(t.Algorithm)
 	if !ok {
 		return nil, false
 	}
@@ -152,7 +152,7 @@ func (s *signed) match(keys []Key) (found *Key, tried bool) {
 		if tries == maxTries {
 			break
 		}
-		if !key.fits(a, s.token.Algorithm, s.token.KeyID) {
+		if !key.fits(a, t.Algorithm, t.KeyID) {
 			continue
 		}
 		tries++

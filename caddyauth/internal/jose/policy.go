@@ -90,29 +90,29 @@ func (p *Policy) Check() error {
 // NotYetValid, comes back together with the error, for logs that say which key signed it. Any other refusal comes
 // without a token: whether there is an error is the verdict, never whether there is a token.
 func (p *Policy) Verify(ctx context.Context, compact string, now time.Time) (*Token, error) {
-	parts, refusal := p.parse(compact)
+	token, signed, refusal := p.parse(compact)
 	if refusal != nil {
 		return nil, refusal
 	}
 	if p.Keys == nil {
 		return nil, verdict.Errorf(verdict.Unavailable, "no keys")
 	}
-	keys, err := p.Keys(ctx, &parts.token)
+	keys, err := p.Keys(ctx, token)
 	if err != nil {
 		return nil, verdict.Of(err)
 	}
-	key, tried := parts.match(keys)
+	key, tried := signed.match(token, keys)
 	if !tried {
 		return nil, verdict.Errorf(verdict.UnknownKey, "no key fits the token")
 	}
 	if key == nil {
 		return nil, verdict.Errorf(verdict.BadSignature, "no key has signed the token")
 	}
-	parts.token.Key = key.Label
-	if refusal := p.judge(&parts.token, now); refusal != nil {
-		return &parts.token, refusal
+	token.Key = key.Label
+	if refusal := p.judge(token, now); refusal != nil {
+		return token, refusal
 	}
-	return &parts.token, nil
+	return token, nil
 }
 
 // judge looks at the claims of a genuine token.
