@@ -3,6 +3,7 @@ package jose
 import (
 	"encoding/base64"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -125,7 +126,7 @@ func (p *Policy) header(t *Token, text string) *verdict.Error {
 			return refuse("header has a member that is not supported: " + member.Name)
 		}
 	}
-	if !contains(p.Algorithms, t.Algorithm) {
+	if !slices.Contains(p.Algorithms, t.Algorithm) {
 		return refuse("alg is not an allowed algorithm")
 	}
 	if !typed && p.RequireType {
@@ -212,12 +213,7 @@ func (p *Policy) allowsType(typ string) bool {
 	if len(p.Types) == 0 {
 		return sameType(typ, "JWT")
 	}
-	for _, allowed := range p.Types {
-		if sameType(typ, allowed) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.Types, func(allowed string) bool { return sameType(typ, allowed) })
 }
 
 func sameType(a, b string) bool {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -111,7 +112,7 @@ func strictPSS(method *jwt.SigningMethodRSAPSS) jwt.SigningMethod {
 
 // fits reports whether a token with this alg and kid can be signed with k.
 func (k *Key) fits(a algorithm, alg, kid string) bool {
-	if len(k.Algorithms) > 0 && !contains(k.Algorithms, alg) {
+	if len(k.Algorithms) > 0 && !slices.Contains(k.Algorithms, alg) {
 		return false
 	}
 	if k.ID != "" && kid != "" && k.ID != kid {
@@ -175,13 +176,4 @@ func hmacHolds(h func() hash.Hash, secret, input, signature []byte) bool {
 	mac := hmac.New(h, secret)
 	mac.Write(input)
 	return hmac.Equal(mac.Sum(nil), signature)
-}
-
-func contains(list []string, text string) bool {
-	for _, item := range list {
-		if item == text {
-			return true
-		}
-	}
-	return false
 }
