@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -251,6 +252,17 @@ func (b *Bed) result(t testing.TB, response *http.Response) Result {
 		t.Fatalf("reading the answer: %v", err)
 	}
 	return Result{response.StatusCode, response.Header, string(body), b.Receiver.Received()}
+}
+
+// Serve puts a Bed without a socket behind HTTP/1.1 and, over TLS, HTTP/2, on a port of its own.
+func (b *Bed) Serve(t testing.TB) *httptest.Server {
+	t.Helper()
+	server := httptest.NewUnstartedServer(b.handler)
+	server.EnableHTTP2 = true
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server
 }
 
 // Dial connects to a Bed that Run made.
