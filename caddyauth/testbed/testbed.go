@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -314,8 +316,12 @@ type Logs struct {
 	buffer bytes.Buffer
 }
 
+// beds counts the Logs that were made.
+var beds atomic.Int64
+
 func newLogs(t testing.TB) *Logs {
-	logs := &Logs{id: t.Name()}
+	// Caddy keeps a writer by its key: a second Bed of one test, or a second run of it, is to have its own.
+	logs := &Logs{id: fmt.Sprint(t.Name(), "#", beds.Add(1))}
 	writers.Store(logs.id, logs)
 	t.Cleanup(func() { writers.Delete(logs.id) })
 	return logs
