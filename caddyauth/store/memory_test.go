@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -237,7 +238,7 @@ func TestManyAtOnceOnAFullMemoryNeverPassTheLimit(t *testing.T) {
 	}
 }
 
-// BenchmarkMemoryWhileExpiring reports the longest that one operation took while a million entries run out under it.
+// BenchmarkMemoryWhileExpiring reports how long operations take at most while a million entries run out under it.
 func BenchmarkMemoryWhileExpiring(b *testing.B) {
 	const n = 1_000_000
 	m, clock := testMemory(2 * n)
@@ -251,7 +252,7 @@ func BenchmarkMemoryWhileExpiring(b *testing.B) {
 		}
 	}
 	runtime.GC()
-	var longest time.Duration
+	var pauses []time.Duration
 	i := n
 	b.ResetTimer()
 	for b.Loop() {
@@ -265,15 +266,15 @@ func BenchmarkMemoryWhileExpiring(b *testing.B) {
 		if err := m.Keep(context.Background(), key, 10*time.Minute); err != nil {
 			b.Fatal(err)
 		}
-		longest = max(longest, time.Since(start))
+		pauses = append(pauses, time.Since(start))
 	}
-	b.ReportMetric(float64(longest.Microseconds())/1000, "longest-ms")
+	report(b, pauses)
 }
 
 // BenchmarkMemorySweep reports how long the sweep of all that a million entries leave behind holds one lock.
 func BenchmarkMemorySweep(b *testing.B) {
 	const n = 1_000_000
-	var longest time.Duration
+	var pauses []time.Duration
 	for b.Loop() {
 		m, clock := testMemory(n)
 		for i := range n {
@@ -288,10 +289,18 @@ func BenchmarkMemorySweep(b *testing.B) {
 			m.memory.shards[i].mu.Lock()
 			m.memory.sweep(&m.memory.shards[i], clock.now())
 			m.memory.shards[i].mu.Unlock()
-			longest = max(longest, time.Since(start))
+			pauses = append(pauses, time.Since(start))
 		}
 	}
-	b.ReportMetric(float64(longest.Microseconds())/1000, "longest-ms")
+	report(b, pauses)
+}
+
+// report gives the longest pause, and the one that 999 of 1000 do not reach: on a machine that does other things too, the
+// longest is a matter of when the kernel let somebody else run.
+func report(b *testing.B, pauses []time.Duration) {
+	slices.Sort(pauses)
+	b.ReportMetric(float64(pauses[len(pauses)*999/1000].Microseconds())/1000, "p99.9-ms")
+	b.ReportMetric(float64(pauses[len(pauses)-1].Microseconds())/1000, "longest-ms")
 }
 
 func TestTheMemoryInACaddyfile(t *testing.T) {

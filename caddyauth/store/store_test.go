@@ -3,11 +3,7 @@ package store
 import (
 	"strings"
 	"testing"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestKeysOfDifferentPartsAreDifferent(t *testing.T) {
 	seen := make(map[[32]byte][]string)
