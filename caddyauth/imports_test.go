@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	modulePath = "github.com/caddyauth/callbacks"
-	caddyPath  = "github.com/caddyserver/caddy"
+	modulePath  = "github.com/caddyauth/callbacks"
+	testbedPath = modulePath + "/caddyauth/testbed" // runs Caddyfiles in tests, and is no part of the plugin
+	caddyPath   = "github.com/caddyserver/caddy"
 )
 
 func TestInternalPackagesKnowNothingOfCaddy(t *testing.T) {
@@ -27,8 +28,8 @@ func TestVerdictsKnowNothingOfCaddy(t *testing.T) {
 
 // A plugin that drags the standard modules in decides for its users what their Caddy is made of, and the documentation
 // scanner would list every one of them as ours.
-func TestPluginDoesNotBringTheStandardModules(t *testing.T) {
-	refuseDependencies(t, "./...", caddyPath+"/v2/modules/standard", caddyPath+"/v2/caddytest", caddyPath+"/v2/cmd/caddy")
+func TestPluginBringsNeitherTheStandardModulesNorItsTestbed(t *testing.T) {
+	refuseDependencies(t, "./...", caddyPath+"/v2/modules/standard", caddyPath+"/v2/caddytest", testbedPath)
 }
 
 // refuseDependencies reports every package below this one that matches pattern and needs, however indirectly, one of

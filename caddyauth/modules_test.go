@@ -43,10 +43,9 @@ func TestModulesOfThisPluginAreExactlyTheTable(t *testing.T) {
 		}
 		made := reflect.TypeOf(info.New())
 		if made.Kind() != reflect.Pointer {
-			t.Errorf("%s: New returns a %s, not a pointer", id, made)
-			continue
+			continue // one of Caddy's own
 		}
-		if strings.HasPrefix(made.Elem().PkgPath(), modulePath+"/") {
+		if home := made.Elem().PkgPath(); strings.HasPrefix(home, modulePath+"/") && home != testbedPath {
 			have = append(have, id)
 		}
 	}
@@ -111,8 +110,8 @@ func parsePackages(t *testing.T) map[string][]parsedFile {
 	t.Helper()
 	packages := make(map[string][]parsedFile)
 	for _, path := range goFiles(t, ".") {
-		if strings.HasSuffix(path, "_test.go") {
-			continue
+		if strings.HasSuffix(path, "_test.go") || filepath.Dir(path) == "testbed" {
+			continue // not in the plugin
 		}
 		fset := token.NewFileSet()
 		file, err := parser.ParseFile(fset, path, nil, parser.ParseComments|parser.SkipObjectResolution)

@@ -21,6 +21,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/testbed"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -200,8 +201,8 @@ type hookCall struct {
 	yes    bool
 }
 
-// watch passes every hook on to site and notes it.
-func (r *radio) watch(site http.Handler) http.Handler {
+// watch passes every hook on to the gate and notes it.
+func (r *radio) watch(t *testing.T, gate *testbed.Bed) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		body, err := io.ReadAll(req.Body)
 		if err != nil {
@@ -209,16 +210,15 @@ func (r *radio) watch(site http.Handler) http.Handler {
 			return
 		}
 		req.Body = io.NopCloser(bytes.NewReader(body))
-		answer := httptest.NewRecorder()
-		site.ServeHTTP(answer, req)
-		for name, values := range answer.Header() {
+		answer := gate.Do(t, req)
+		for name, values := range answer.Header {
 			w.Header()[name] = values
 		}
-		w.WriteHeader(answer.Code)
-		w.Write(answer.Body.Bytes())
+		w.WriteHeader(answer.Status)
+		io.WriteString(w, answer.Body)
 
 		form, _ := url.ParseQuery(string(body))
-		call := hookCall{form.Get("action"), answer.Header().Get("Icecast-Auth-User") == "1"}
+		call := hookCall{form.Get("action"), answer.Header.Get("Icecast-Auth-User") == "1"}
 		select {
 		case r.asked <- call:
 		default: // nobody waits for so many
@@ -283,7 +283,9 @@ func (r *radio) source(ctx context.Context, user, password string) *exec.Cmd {
 func startIcecast(t *testing.T) *radio {
 	t.Helper()
 	r := &radio{asked: make(chan hookCall, 100)}
-	r.hook = serve(t, icecastHook, r.watch) + "/hooks/radio"
+	server := httptest.NewServer(r.watch(t, testbed.New(t, icecastHook)))
+	t.Cleanup(server.Close)
+	r.hook = server.URL + "/hooks/radio"
 	r.port = freePort(t)
 
 	// Not t.TempDir: its parent is closed to other users.
