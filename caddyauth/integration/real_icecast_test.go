@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
-	"github.com/golang-jwt/jwt/v5"
 )
 
 const (
@@ -180,12 +179,7 @@ func hear(t *testing.T, resp *http.Response, who string) {
 
 func listenerToken(t *testing.T, secret, stream string, end time.Time) string {
 	t.Helper()
-	claims := jwt.MapClaims{"sub": "listener-1", "stream": stream, "exp": end.Unix()}
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token
+	return testbed.HS256(t, secret, nil, map[string]any{"sub": "listener-1", "stream": stream, "exp": end.Unix()})
 }
 
 // radio is a running Icecast and what it asked.
