@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -205,9 +206,7 @@ func (r *radio) watch(t *testing.T, gate *testbed.Bed) http.Handler {
 		}
 		req.Body = io.NopCloser(bytes.NewReader(body))
 		answer := gate.Do(t, req)
-		for name, values := range answer.Header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), answer.Header)
 		w.WriteHeader(answer.Status)
 		io.WriteString(w, answer.Body)
 
