@@ -124,7 +124,11 @@ func TestEveryFaultDenies(t *testing.T) {
 				return r
 			}, 413, verdict.TooLarge},
 		"a body shorter than announced": {
-			newHandler(fake{}, allowAll), func() *http.Request { r := ask(); r.Body = io.NopCloser(io.MultiReader(strings.NewReader("bo"), broken{})); return r }, 400, verdict.Malformed},
+			newHandler(fake{}, allowAll), func() *http.Request {
+				r := ask()
+				r.Body = io.NopCloser(io.MultiReader(strings.NewReader("bo"), broken{}))
+				return r
+			}, 400, verdict.Malformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			result := serve(t, test.handler, test.request())

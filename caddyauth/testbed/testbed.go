@@ -246,6 +246,14 @@ func (b *Bed) Do(t testing.TB, r *http.Request) Result {
 	return b.result(t, recorder.Result())
 }
 
+// Status sends one request to a Bed without a socket and returns the answer's status. It may be called from many
+// goroutines.
+func (b *Bed) Status(r *http.Request) int {
+	recorder := httptest.NewRecorder()
+	b.handler.ServeHTTP(recorder, r)
+	return recorder.Code
+}
+
 func (b *Bed) result(t testing.TB, response *http.Response) Result {
 	t.Helper()
 	defer func() { _ = response.Body.Close() }()
