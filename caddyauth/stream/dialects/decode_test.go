@@ -9,11 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-
 	"github.com/caddyauth/callbacks/caddyauth/stream"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 const (
@@ -27,8 +26,6 @@ func post(contentType string) *http.Request {
 	return r
 }
 
-func ptr[T any](value T) *T { return &value }
-
 // The bodies of Icecast are captures of Debian's icecast2 2.4.4, as ffmpeg and curl made it ask.
 func TestDecode(t *testing.T) {
 	loopback := netip.MustParseAddr("127.0.0.1")
@@ -39,91 +36,126 @@ func TestDecode(t *testing.T) {
 		want    stream.Request
 	}{
 		{
-			"icecast: a source", Icecast{},
+			"icecast: a source",
+			Icecast{},
 			"action=stream_auth&mount=%2flive%2eogg&ip=127%2e0%2e0%2e1&server=127%2e0%2e0%2e1&port=18000&user=dj1&pass=djp%40ss",
-			stream.Request{Event: stream.Open, Action: "stream_auth", Mode: stream.Publish, Name: "live.ogg", Transport: "icecast",
-				IP: loopback, Server: "127.0.0.1:18000", User: "dj1", Password: "djp@ss"},
+			stream.Request{
+				Event: stream.Open, Action: "stream_auth", Mode: stream.Publish, Name: "live.ogg", Transport: "icecast",
+				IP: loopback, Server: "127.0.0.1:18000", User: "dj1", Password: "djp@ss",
+			},
 		},
 		{
-			"icecast: a source's metadata", Icecast{},
+			"icecast: a source's metadata",
+			Icecast{},
 			"action=stream_auth&mount=%2flive%2eogg&ip=127%2e0%2e0%2e1&server=127%2e0%2e0%2e1&port=18000&user=dj1&pass=x&admin=1",
-			stream.Request{Event: stream.Open, Action: "stream_auth", Mode: stream.Publish, Name: "live.ogg", Transport: "icecast",
-				IP: loopback, Server: "127.0.0.1:18000", User: "dj1", Password: "x", Fields: map[string]string{"admin": "1"}},
+			stream.Request{
+				Event: stream.Open, Action: "stream_auth", Mode: stream.Publish, Name: "live.ogg", Transport: "icecast",
+				IP: loopback, Server: "127.0.0.1:18000", User: "dj1", Password: "x", Fields: map[string]string{"admin": "1"},
+			},
 		},
 		{
-			"icecast: a source that has started", Icecast{},
+			"icecast: a source that has started",
+			Icecast{},
 			"action=mount_add&mount=%2flive%2eogg&server=127%2e0%2e0%2e1&port=18000",
 			stream.Request{Event: stream.Notice, Action: "mount_add", Name: "live.ogg", Transport: "icecast", Server: "127.0.0.1:18000"},
 		},
 		{
-			"icecast: a source that has stopped", Icecast{},
+			"icecast: a source that has stopped",
+			Icecast{},
 			"action=mount_remove&mount=%2flive%2eogg&server=127%2e0%2e0%2e1&port=18000",
 			stream.Request{Event: stream.Notice, Action: "mount_remove", Name: "live.ogg", Transport: "icecast", Server: "127.0.0.1:18000"},
 		},
 		{
-			"icecast: a listener with a token and headers", Icecast{},
+			"icecast: a listener with a token and headers",
+			Icecast{},
 			"action=listener_add&server=127%2e0%2e0%2e1&port=18000&client=2&mount=%2flive%2eogg%3ftoken%3dgood%26x%3da%2526user%253Devil&user=&pass=&ip=127%2e0%2e0%2e1&agent=VLC%2f3%2e0&ClientHeader.x-token=hdr%20tok%26x%3d1&ClientHeader.x-forwarded-for=203%2e0%2e113%2e9&ClientHeader.cookie=sid%3d1",
-			stream.Request{Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "live.ogg", Transport: "icecast",
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "live.ogg", Transport: "icecast",
 				IP: loopback, Server: "127.0.0.1:18000", Session: "2", Agent: "VLC/3.0",
 				Query: url.Values{"token": {"good"}, "x": {"a&user=evil"}},
 				Fields: map[string]string{
 					"ClientHeader.x-token": "hdr tok&x=1", "ClientHeader.x-forwarded-for": "203.0.113.9", "ClientHeader.cookie": "sid=1",
-				}},
+				},
+			},
 		},
 		{
-			"icecast: a listener with a password", Icecast{},
+			"icecast: a listener with a password",
+			Icecast{},
 			"action=listener_add&server=127%2e0%2e0%2e1&port=18000&client=3&mount=%2flive%2eogg&user=alice&pass=p%20w%26d%3d1&ip=127%2e0%2e0%2e1&agent=curl%2f7%2e88%2e1",
-			stream.Request{Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "live.ogg", Transport: "icecast",
-				IP: loopback, Server: "127.0.0.1:18000", Session: "3", Agent: "curl/7.88.1", User: "alice", Password: "p w&d=1"},
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "live.ogg", Transport: "icecast",
+				IP: loopback, Server: "127.0.0.1:18000", Session: "3", Agent: "curl/7.88.1", User: "alice", Password: "p w&d=1",
+			},
 		},
 		{
-			"icecast: a listener that left", Icecast{},
+			"icecast: a listener that left",
+			Icecast{},
 			"action=listener_remove&server=127%2e0%2e0%2e1&port=18000&client=2&mount=%2flive%2eogg%3ftoken%3dgood%26x%3da%2526user%253Devil&user=&pass=&duration=4&ip=127%2e0%2e0%2e1&agent=VLC%2f3%2e0",
-			stream.Request{Event: stream.Close, Action: "listener_remove", Mode: stream.Play, Name: "live.ogg", Transport: "icecast",
+			stream.Request{
+				Event: stream.Close, Action: "listener_remove", Mode: stream.Play, Name: "live.ogg", Transport: "icecast",
 				IP: loopback, Server: "127.0.0.1:18000", Session: "2", Agent: "VLC/3.0",
-				Query: url.Values{"token": {"good"}, "x": {"a&user=evil"}}},
+				Query: url.Values{"token": {"good"}, "x": {"a&user=evil"}},
+			},
 		},
 		{
-			"icecast: a listener over IPv6 without an agent", Icecast{},
+			"icecast: a listener over IPv6 without an agent",
+			Icecast{},
 			"action=listener_add&server=ice%2etest&port=28100&client=2&mount=%2f%256cive%2emp3&user=&pass=&ip=%3a%3affff%3a192%2e0%2e2%2e1&agent=%2d",
-			stream.Request{Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "live.mp3", Transport: "icecast",
-				IP: netip.MustParseAddr("192.0.2.1"), Server: "ice.test:28100", Session: "2"},
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "live.mp3", Transport: "icecast",
+				IP: netip.MustParseAddr("192.0.2.1"), Server: "ice.test:28100", Session: "2",
+			},
 		},
 		{
-			"icecast 2.5: empty fields are left out", Icecast{},
+			"icecast 2.5: empty fields are left out",
+			Icecast{},
 			"action=listener_add&server=ice%2etest&port=8000&server%2dinstance=0b1f&client=5&mount=%2fa%2fb&ip=fe80%3a%3a1%25eth0",
-			stream.Request{Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "a/b", Transport: "icecast",
-				IP: netip.MustParseAddr("fe80::1"), Server: "ice.test:8000", Session: "5"},
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "a/b", Transport: "icecast",
+				IP: netip.MustParseAddr("fe80::1"), Server: "ice.test:8000", Session: "5",
+			},
 		},
 		{
-			"radiomast: all counters", RadioMast{},
+			"radiomast: all counters",
+			RadioMast{},
 			"action=listener_add&mount=%2Fmystream%3Ftoken%3D12345&server=audio.example&port=443&ip=203.0.113.5&user=&pass=&client=9223372036854775808&agent=Winamp&referrer=https%3A%2F%2Fwww.example.com%2Fpage&listener-count=7&listener-duration-1day=60&listener-duration-7day=3600",
-			stream.Request{Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "mystream", Transport: "icecast",
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "mystream", Transport: "icecast",
 				IP: netip.MustParseAddr("203.0.113.5"), Server: "audio.example:443", Session: "9223372036854775808", Agent: "Winamp",
 				Origin: "https://www.example.com/page", Query: url.Values{"token": {"12345"}},
-				Listeners: ptr[int64](7), Listened24h: ptr(time.Minute), Listened7d: ptr(time.Hour),
+				Listeners: new(int64(7)), Listened24h: new(time.Minute), Listened7d: new(time.Hour),
 				Fields: map[string]string{
 					"referrer": "https://www.example.com/page", "listener-count": "7", "listener-duration-1day": "60", "listener-duration-7day": "3600",
-				}},
+				},
+			},
 		},
 		{
-			"radiomast: a mount without its slash, and the other spelling of referer", RadioMast{},
+			"radiomast: a mount without its slash, and the other spelling of referer",
+			RadioMast{},
 			"action=listener_add&mount=9fc0-44&referer=https%3A%2F%2Fwww.example.com",
-			stream.Request{Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "9fc0-44", Transport: "icecast", Server: ":",
-				Origin: "https://www.example.com", Fields: map[string]string{"referer": "https://www.example.com"}},
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "9fc0-44", Transport: "icecast", Server: ":",
+				Origin: "https://www.example.com", Fields: map[string]string{"referer": "https://www.example.com"},
+			},
 		},
 		{
-			"antmedia: publish, in ISO-8859-1", AntMedia{},
+			"antmedia: publish, in ISO-8859-1",
+			AntMedia{},
 			"{\"appName\":\"live\",\"name\":\"r\xe9gie1\",\"streamId\":\"r\xe9gie1\",\"mode\":\"live\",\"token\":\"t0k\",\"queryParams\":\"{token=t0k, a=}\"}",
-			stream.Request{Event: stream.Open, Action: "live", Mode: stream.Publish, App: "live", Name: "régie1",
-				Fields: map[string]string{"token": "t0k"}, Query: url.Values{"token": {"t0k"}, "a": {""}}},
+			stream.Request{
+				Event: stream.Open, Action: "live", Mode: stream.Publish, App: "live", Name: "régie1",
+				Fields: map[string]string{"token": "t0k"}, Query: url.Values{"token": {"t0k"}, "a": {""}},
+			},
 		},
 		{
-			"antmedia: play", AntMedia{},
+			"antmedia: play",
+			AntMedia{},
 			`{"streamId":"cam1","mode":"play","appName":"live","origin":"https://www.example.com","token":"t","subscriberCode":"","subscriberId":"s1","metaData":{"a":[1,"b"]},"ipAddress":"192.0.2.9"}`,
-			stream.Request{Event: stream.Open, Action: "play", Mode: stream.Play, App: "live", Name: "cam1", Origin: "https://www.example.com",
+			stream.Request{
+				Event: stream.Open, Action: "play", Mode: stream.Play, App: "live", Name: "cam1", Origin: "https://www.example.com",
 				IP: netip.MustParseAddr("192.0.2.9"), Fields: map[string]string{"token": "t", "subscriberId": "s1"},
-				Metadata: map[string]any{"a": []any{float64(1), "b"}}},
+				Metadata: map[string]any{"a": []any{float64(1), "b"}},
+			},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

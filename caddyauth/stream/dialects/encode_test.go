@@ -6,10 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/caddyauth/callbacks/caddyauth/stream"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"github.com/google/go-cmp/cmp"
 )
 
 // The tables say what is written, to the byte, beside the length and Cache-Control, which the handler adds. Every answer
@@ -21,8 +20,10 @@ func TestEncode(t *testing.T) {
 
 	yes := stream.Decision{Allow: true, Code: verdict.OK}
 	limited := stream.Decision{Allow: true, Code: verdict.OK, TimeLimit: 90 * time.Second}
-	everything := stream.Decision{Allow: true, Code: verdict.OK, TimeLimit: 2147483647 * time.Second,
-		Preroll: "https://x.example/pre", Postroll: "https://x.example/post", Reason: "welcome"}
+	everything := stream.Decision{
+		Allow: true, Code: verdict.OK, TimeLimit: 2147483647 * time.Second,
+		Preroll: "https://x.example/pre", Postroll: "https://x.example/post", Reason: "welcome",
+	}
 	no := stream.Decision{Code: verdict.Missing, Status: http.StatusForbidden}
 	reason := stream.Decision{Code: verdict.Denied, Reason: "too late"}
 	redirect := stream.Decision{Code: verdict.Denied, Status: http.StatusForbidden, Redirect: "https://x.example/no"}
@@ -34,8 +35,10 @@ func TestEncode(t *testing.T) {
 	elsewhere := stream.Decision{Code: verdict.Denied, Status: http.StatusSeeOther}
 
 	ok := http.Header{"Icecast-Auth-User": {"1"}, "X-Icecast-Auth-Result": {"ok"}}
-	okLimited := http.Header{"Icecast-Auth-User": {"1"}, "X-Icecast-Auth-Result": {"ok"},
-		"Icecast-Auth-Timelimit": {"90"}, "X-Icecast-Auth-Timelimit": {"90"}}
+	okLimited := http.Header{
+		"Icecast-Auth-User": {"1"}, "X-Icecast-Auth-Result": {"ok"},
+		"Icecast-Auth-Timelimit": {"90"}, "X-Icecast-Auth-Timelimit": {"90"},
+	}
 	failed := http.Header{"X-Icecast-Auth-Result": {"failed"}}
 	zero := http.Header{"Icecast-Auth-User": {"0"}, "X-Icecast-Auth-Result": {"failed"}}
 	with := func(header http.Header, name, value string) http.Header {
