@@ -108,7 +108,7 @@ func TestReplay(t *testing.T) {
 			t.Fatal(err)
 		}
 		bed := testbed.New(t, "http:// {\ncallback_auth {\njwt {\npublic_key "+file+"\nmax_age 5m\n}\nreplay {\nwindow 1h\n}\n}\nreverse_proxy RECEIVER\n}")
-		token, err := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iat": time.Now().Unix(), "jti": "one"}).SignedString(key)
+		token, err := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iat": time.Now().Unix(), "jti": rand.Text()}).SignedString(key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +147,7 @@ func TestReplay(t *testing.T) {
 			},
 		} {
 			bed, claims := testbed.Run(t, replaySite("", "")), id()
-			bed.Receiver.Answer = failure
+			bed.Receiver.Answer(failure)
 			func() {
 				defer func() { _ = recover() }()
 				conn := bed.Dial(t)
@@ -159,7 +159,7 @@ func TestReplay(t *testing.T) {
 			if len(bed.Receiver.Received()) != 1 {
 				t.Fatal("the receiver was not asked")
 			}
-			bed.Receiver.Answer = nil
+			bed.Receiver.Answer(nil)
 			var result testbed.Result
 			until(t, func() bool {
 				result = send(t, bed, event, claims)
@@ -291,11 +291,11 @@ func TestOneOfManyCopiesPasses(t *testing.T) {
 func TestACopyInFlightIsNotAcknowledged(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	bed := testbed.New(t, replaySite("replay {\non_duplicate acknowledge\n}", ""))
-	bed.Receiver.Answer = func(w http.ResponseWriter, _ *http.Request) {
+	bed.Receiver.Answer(func(w http.ResponseWriter, _ *http.Request) {
 		close(arrived)
 		<-release
 		w.WriteHeader(http.StatusInternalServerError)
-	}
+	})
 	claims := map[string]any{"jti": rand.Text()}
 	first := make(chan int)
 	go func() { first <- bed.Status(testbed.Vonage(t, event, claims)) }()
@@ -312,10 +312,10 @@ func TestACopyInFlightIsNotAcknowledged(t *testing.T) {
 func TestAClientThatGoesAwayBurnsNothing(t *testing.T) {
 	arrived, gone := make(chan struct{}), make(chan struct{})
 	bed := testbed.New(t, replaySite("", ""))
-	bed.Receiver.Answer = func(_ http.ResponseWriter, r *http.Request) {
+	bed.Receiver.Answer(func(http.ResponseWriter, *http.Request) {
 		close(arrived)
 		<-gone
-	}
+	})
 	claims := map[string]any{"jti": rand.Text()}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -329,7 +329,7 @@ func TestAClientThatGoesAwayBurnsNothing(t *testing.T) {
 	<-done
 	close(gone)
 	bed.Receiver.Received()
-	bed.Receiver.Answer = nil
+	bed.Receiver.Answer(nil)
 	accepted(t, bed.Do(t, testbed.Vonage(t, event, claims)), event)
 }
 
