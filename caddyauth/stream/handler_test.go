@@ -139,12 +139,8 @@ func TestEveryFaultDenies(t *testing.T) {
 				r := ask()
 				r.Body = io.NopCloser(io.MultiReader(strings.NewReader("bo"), broken{}))
 				return r
-<<<<<<< HEAD
-			}, 400, verdict.Malformed},
-=======
 			}, 400, verdict.Malformed,
 		},
->>>>>>> w-stream
 	} {
 		t.Run(name, func(t *testing.T) {
 			result := serve(t, test.handler, test.request())
