@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,9 +49,14 @@ func TestRedisIsAStore(t *testing.T) {
 
 func TestARealRedisIsAStore(t *testing.T) {
 	var n atomic.Int64
+	rounds := 20
+	if os.Getenv("CADDYAUTH_REAL") == "require" {
+		rounds = 1000
+	}
 	for name, url := range store.RealRedis(t) {
 		t.Run(name, func(t *testing.T) {
 			storetest.Run(t, storetest.Options{
+				Rounds: rounds,
 				New: func(t *testing.T) storetest.Store {
 					prefix := fmt.Sprintf("test-%d:", n.Add(1))
 					first := store.NewRedisForTest(t, url, prefix)
