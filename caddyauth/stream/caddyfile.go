@@ -34,6 +34,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //				<options of jwt>
 //			}
 //			static       <token>...
+//			signed       <secret>...
 //			stream_claim <name>
 //			any_stream
 //			mode_claim   <name>
@@ -130,6 +131,14 @@ func (t *Token) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "static":
 			if err := credential.Many(d, &t.Static); err != nil {
 				return err
+			}
+		case "signed":
+			var secrets []string
+			if err := credential.Many(d, &secrets); err != nil {
+				return err
+			}
+			for _, value := range secrets {
+				t.Signed = append(t.Signed, credential.Secret{Value: value})
 			}
 		case "stream_claim":
 			if err := credential.One(d, &t.StreamClaim); err != nil {

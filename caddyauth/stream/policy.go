@@ -35,6 +35,9 @@ func (p *policy) provision(ctx caddy.Context, ability Ability) error {
 		}
 		names[t.Name] = true
 		if err := t.provision(ctx, ability); err != nil {
+			if t.Name == "" {
+				return fmt.Errorf("token: %w", err)
+			}
 			return fmt.Errorf("token %s: %w", t.Name, err)
 		}
 	}

@@ -71,7 +71,7 @@ func (r *Rule) checkTimeLimitToken(tokens []*Token) error {
 		return fmt.Errorf("time_limit token: the rule must require a valid token")
 	}
 	for _, t := range tokens {
-		if r.takes(t) && t.JWT == nil {
+		if r.takes(t) && len(t.Static) > 0 {
 			return fmt.Errorf("time_limit token: static tokens do not expire")
 		}
 	}
