@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -176,5 +177,30 @@ func Duration(d *caddyfile.Dispenser, target *caddy.Duration) error {
 		return d.Errf("%s: '%s' is not a positive duration, such as 5m", option, text)
 	}
 	*target = caddy.Duration(duration)
+	return nil
+}
+
+// Flag reads an option that takes no argument and may stand once into target.
+func Flag(d *caddyfile.Dispenser, target *bool) error {
+	option := d.Val()
+	if *target {
+		return d.WrapErr(fmt.Errorf("%s: %w", option, ErrRepeated))
+	}
+	if args := d.RemainingArgs(); len(args) > 0 {
+		return d.Errf("%s takes no argument: %d given", option, len(args))
+	}
+	*target = true
+	return nil
+}
+
+// OneOf is One for an option whose argument is one of several words.
+func OneOf(d *caddyfile.Dispenser, target *string, words ...string) error {
+	option := d.Val()
+	if err := One(d, target); err != nil {
+		return err
+	}
+	if !slices.Contains(words, *target) {
+		return d.Errf("%s: '%s' is none of %s", option, *target, strings.Join(words, ", "))
+	}
 	return nil
 }

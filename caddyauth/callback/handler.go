@@ -1,0 +1,399 @@
+// Package callback has the handler `callback_auth`, which verifies a signed callback and passes on only what is
+// genuine, and says what a scheme, its guest, promises.
+package callback
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyauth/callbacks/caddyauth/internal/body"
+	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	caddy.RegisterModule(Handler{})
+}
+
+// DefaultMaxBody is the largest body, in bytes, where max_body is not set.
+const DefaultMaxBody = 2 << 20
+
+// retryAfter is the Retry-After, in seconds, of what could not be decided. It is the time after which keys that were
+// out of reach are asked for again.
+const retryAfter = 30
+
+// errRefused is all that an error route learns about why: the rest is for the log.
+var errRefused = errors.New("callback refused")
+
+// Handler verifies that a request is a genuine callback before it calls the next handler. Every one of its schemes must
+// accept. What is refused never reaches the next handler: it goes to the error routes, with the status that its reason
+// has in the table of the README.
+//
+// These placeholders are set once a request is accepted, and always with `report_only`:
+//
+// Placeholder | Description
+// ------------|------------
+// `{http.auth.user.id}` | Who sent it: api key, subject, user name, or the label of the key
+// `{http.callback_auth.id}` | The message's own id, where it is signed
+// `{http.callback_auth.key}` | The label of the secret or key that matched
+// `{http.callback_auth.claim.<name>}` | A signed claim
+//
+// `{http.callback_auth.scheme}` and `{http.callback_auth.reason}` are set on a refusal too, for error routes.
+type Handler struct {
+	// The schemes, every one of which must accept. The cheap ones are asked first, whatever the order here.
+	SchemesRaw []json.RawMessage `json:"schemes,omitempty" caddy:"namespace=http.callback_auth.schemes inline_key=scheme"`
+
+	// The largest body, in bytes. A larger one is refused with 413, before it is read where its length is announced.
+	// Default: 2 MiB.
+	MaxBody int64 `json:"max_body,omitempty"`
+
+	// Whether the next handler is to see no credentials: the Authorization and signature headers and the key
+	// parameters of the schemes are removed.
+	StripCredentials bool `json:"strip_credentials,omitempty"`
+
+	// The scheme and host under which senders know this site, such as `https://hooks.example.com`, for schemes that
+	// sign the URL. Set it behind a proxy that changes either. Default: those of the request.
+	PublicURL string `json:"public_url,omitempty"`
+
+	// Whether to refuse nothing: what would have been refused is logged and counted, the placeholders are set, and the
+	// next handler is called. It is for the first days of a new endpoint.
+	ReportOnly bool `json:"report_only,omitempty"`
+
+	guards []guard
+	logger *zap.Logger
+}
+
+// guard is a provisioned scheme.
+type guard struct {
+	Scheme
+	name   string
+	traits Traits
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.callback_auth",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision loads the schemes.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	if h.MaxBody < 0 {
+		return fmt.Errorf("max_body is negative")
+	}
+	if h.MaxBody == 0 {
+		h.MaxBody = DefaultMaxBody
+	}
+	if h.PublicURL != "" {
+		base, err := url.Parse(h.PublicURL)
+		if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" ||
+			base.User != nil || base.Path != "" || base.RawQuery != "" || base.ForceQuery || base.Fragment != "" {
+			return fmt.Errorf("public_url is not a scheme and a host alone, such as https://hooks.example.com: %q", h.PublicURL)
+		}
+	}
+	guards, err := loadSchemes(ctx, h)
+	if err != nil {
+		return err
+	}
+	h.guards = guards
+	if h.ReportOnly {
+		h.logger.Warn("report_only: nothing is refused")
+	}
+	return nil
+}
+
+// loadSchemes loads the guests in host's field SchemesRaw, and gives them in the order in which they are asked.
+func loadSchemes(ctx caddy.Context, host any) ([]guard, error) {
+	modules, err := ctx.LoadModule(host, "SchemesRaw")
+	if err != nil {
+		return nil, fmt.Errorf("loading schemes: %v", err)
+	}
+	var guards []guard
+	for _, module := range modules.([]any) {
+		scheme, ok := module.(Scheme)
+		if !ok {
+			return nil, fmt.Errorf("module %T is not a scheme: it does not implement callback.Scheme", module)
+		}
+		name := module.(caddy.Module).CaddyModule().ID.Name()
+		guards = append(guards, guard{Scheme: scheme, name: name, traits: scheme.Traits()})
+	}
+	if len(guards) == 0 {
+		return nil, fmt.Errorf("no scheme: nothing would be verified")
+	}
+	slices.SortStableFunc(guards, func(a, b guard) int { return int(a.traits.Cost - b.traits.Cost) })
+	return guards, nil
+}
+
+// ServeHTTP calls next if every scheme accepts r.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	v := h.judge(w, r)
+	h.report(r, v)
+	if !v.OK() && !h.ReportOnly {
+		return h.refuse(w, v)
+	}
+	if h.StripCredentials {
+		h.strip(r)
+	}
+	if v.OK() && v.Answer != nil {
+		return v.Answer(w)
+	}
+	for _, g := range h.guards {
+		// RFC 6750 §2.3: what was asked for with a key in its URL is nobody else's to cache.
+		if slices.ContainsFunc(g.traits.Places, func(p Place) bool { return p.Query != "" }) {
+			w.Header().Set("Cache-Control", "private")
+		}
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// judge asks the schemes, then reads the body, then asks those that are not done without it. A panic in a scheme is a
+// fault of ours, and undecided.
+func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (v Verdict) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			h.logger.Error("panic while verifying a callback", zap.Stack("stack"))
+			v = Refuse(verdict.Errorf(verdict.Unavailable, "panic"))
+		}
+	}()
+
+	// Early data can be sent again by anybody who saw it, and its source address proves nothing (RFC 8470).
+	if (r.TLS != nil && !r.TLS.HandshakeComplete) || r.Header.Get("Early-Data") == "1" {
+		return Refuse(verdict.Errorf(verdict.Unavailable, "the request came in TLS early data").WithStatus(http.StatusTooEarly))
+	}
+
+	q := h.request(r)
+	verdicts := make([]Verdict, len(h.guards))
+	for i, g := range h.guards {
+		verdicts[i] = g.verify(q)
+		if !verdicts[i].OK() {
+			return verdicts[i]
+		}
+	}
+
+	var data []byte
+	if !q.Upgrade {
+		var err error
+		if data, err = body.Capture(w, r, h.MaxBody); err != nil {
+			last := verdicts[len(verdicts)-1]
+			v := Refuse(err)
+			v.Scheme, v.Key = last.Scheme, last.Key
+			return v
+		}
+	}
+	for i, g := range h.guards {
+		if verdicts[i].Then != nil {
+			verdicts[i] = g.finish(verdicts[i], data)
+			if !verdicts[i].OK() {
+				return verdicts[i]
+			}
+		}
+	}
+	return merge(verdicts)
+}
+
+// verify asks one scheme, and puts its name on what it says.
+func (g guard) verify(q *Request) Verdict {
+	return g.named(g.Verify(q))
+}
+
+// finish ends the check of one scheme over the body. What its first half found out stands where the second is silent.
+func (g guard) finish(first Verdict, data []byte) Verdict {
+	v := g.named(first.Then(data))
+	v.Then = nil
+	fill(&v, first)
+	return v
+}
+
+// named puts the scheme's name on a verdict, unless a scheme within it has, and its challenge on a 401.
+func (g guard) named(v Verdict) Verdict {
+	if v.Scheme == "" {
+		v.Scheme = g.name
+	}
+	if v.Reason == "" {
+		v.Reason, v.Detail = verdict.Unavailable, "the scheme came to no verdict"
+	}
+	if v.Challenge == "" {
+		v.Challenge = g.traits.Challenge
+	}
+	return v
+}
+
+// fill takes from other what v does not say about the sender and the message.
+func fill(v *Verdict, other Verdict) {
+	if v.Key == "" {
+		v.Key = other.Key
+	}
+	if v.User == "" {
+		v.User = other.User
+	}
+	if v.ID == "" {
+		v.ID, v.Account = other.ID, other.Account
+	}
+	if v.Claims == nil {
+		v.Claims = other.Claims
+	}
+	if v.Answer == nil {
+		v.Answer = other.Answer
+	}
+}
+
+// merge makes one verdict of several that all accept. The dearest scheme, which proves the most, speaks first.
+func merge(verdicts []Verdict) Verdict {
+	v := verdicts[len(verdicts)-1]
+	for i := len(verdicts) - 2; i >= 0; i-- {
+		fill(&v, verdicts[i])
+	}
+	return v
+}
+
+// request gathers what schemes may look at.
+func (h *Handler) request(r *http.Request) *Request {
+	q := &Request{
+		HTTP:      r,
+		Method:    r.Method,
+		URL:       r.URL,
+		PublicURL: h.PublicURL,
+		Now:       clock.Now(r.Context()),
+		Upgrade:   isWebSocket(r),
+	}
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		q.Method, q.URL = original.Method, original.URL
+	}
+	if ip, ok := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
+		if addr, err := netip.ParseAddr(ip); err == nil {
+			q.ClientIP = addr.Unmap().WithZone("")
+		}
+	}
+	return q
+}
+
+// isWebSocket reports whether r is a WebSocket handshake that has no body by its form: a GET that announces none
+// (RFC 6455 §4.1), or an extended CONNECT (RFC 8441), whose body is the WebSocket itself.
+func isWebSocket(r *http.Request) bool {
+	switch {
+	case r.ProtoMajor == 1:
+		return r.Method == http.MethodGet && r.ContentLength == 0 && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+	case r.ProtoMajor == 2:
+		return r.Method == http.MethodConnect && r.Header.Get(":protocol") == "websocket"
+	default:
+		return r.Method == http.MethodConnect && r.Proto == "websocket"
+	}
+}
+
+// refuse sends a request that is not accepted to the error routes. The headers say no more than the status does.
+func (h *Handler) refuse(w http.ResponseWriter, v Verdict) error {
+	status := v.HTTPStatus()
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	switch status {
+	case http.StatusUnauthorized:
+		if v.Challenge != "" {
+			header.Set("WWW-Authenticate", v.Challenge)
+		}
+	case http.StatusServiceUnavailable:
+		header.Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	return caddyhttp.Error(status, errRefused)
+}
+
+// strip removes the credentials of every scheme from what the next handler gets. The rest of the query stays as it is,
+// byte for byte and in order.
+func (h *Handler) strip(r *http.Request) {
+	for _, g := range h.guards {
+		for _, place := range g.traits.Places {
+			if place.Header != "" {
+				r.Header.Del(place.Header)
+			}
+			if place.Query != "" && r.URL.RawQuery != "" {
+				pairs := slices.DeleteFunc(strings.Split(r.URL.RawQuery, "&"), func(pair string) bool {
+					name, _, _ := strings.Cut(pair, "=")
+					name, err := url.QueryUnescape(name)
+					return err != nil || name == place.Query
+				})
+				r.URL.RawQuery = strings.Join(pairs, "&")
+				r.RequestURI = r.URL.RequestURI()
+			}
+		}
+	}
+}
+
+// report is the one place where a verdict becomes visible: in the placeholders, the access log, and the log.
+func (h *Handler) report(r *http.Request, v Verdict) {
+	ctx := r.Context()
+	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		setPlaceholders(repl, v, v.OK() || h.ReportOnly)
+	}
+	fields := logFields(ctx, v)
+	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Set(zap.Dict("callback_auth", fields...))
+	}
+	if v.OK() {
+		return
+	}
+	if entry := h.logger.Check(zapcore.InfoLevel, "callback refused"); entry != nil {
+		entry.Write(append(fields,
+			zap.Int("status", v.HTTPStatus()), zap.String("detail", v.Detail), zap.Bool("report_only", h.ReportOnly))...)
+	}
+}
+
+// logFields are the same in the log and on the access-log entry.
+func logFields(ctx context.Context, v Verdict) []zap.Field {
+	clientIP, _ := caddyhttp.GetVar(ctx, caddyhttp.ClientIPVarKey).(string)
+	return []zap.Field{
+		zap.String("scheme", v.Scheme),
+		zap.String("reason", string(v.Reason)),
+		zap.String("key", v.Key),
+		zap.String("client_ip", clientIP),
+	}
+}
+
+const placeholderPrefix = "http.callback_auth."
+
+// setPlaceholders sets the placeholders of a verdict; who sent the message, and what it says, only if identified.
+func setPlaceholders(repl *caddy.Replacer, v Verdict, identified bool) {
+	repl.Set(placeholderPrefix+"scheme", v.Scheme)
+	repl.Set(placeholderPrefix+"reason", string(v.Reason))
+	if !identified {
+		return
+	}
+	if v.User != "" {
+		repl.Set("http.auth.user.id", v.User)
+	}
+	repl.Set(placeholderPrefix+"id", v.ID)
+	repl.Set(placeholderPrefix+"key", v.Key)
+	repl.Map(func(placeholder string) (any, bool) {
+		name, ok := strings.CutPrefix(placeholder, placeholderPrefix+"claim.")
+		if !ok {
+			return nil, false
+		}
+		if v.Claims == nil {
+			return "", true
+		}
+		value, _ := v.Claims(name)
+		return value, true
+	})
+}
+
+// Interface guards
+var (
+	_ caddy.Module                = (*Handler)(nil)
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,65 @@
+package schemes
+
+import (
+	"strings"
+
+	"github.com/caddyauth/callbacks/caddyauth/callback"
+	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+)
+
+// bearerChallenge is the challenge of schemes whose credential is a bearer token (RFC 6750 §3).
+const bearerChallenge = `Bearer realm="callback"`
+
+// bearer returns the token behind `Bearer` in Authorization. A second one in the query, where RFC 6750 §2.3 puts it,
+// is refused: the receiver might look at that one.
+func bearer(q *callback.Request) (string, error) {
+	compact, err := q.Authorization("Authorization", "Bearer")
+	if err != nil {
+		return "", err
+	}
+	if strings.Contains(q.URL.RawQuery, "access_token") {
+		query, err := q.Query()
+		if err != nil {
+			return "", err
+		}
+		if query.Has("access_token") {
+			return "", verdict.Errorf(verdict.Malformed, "a token in Authorization and one in the query")
+		}
+	}
+	return compact, nil
+}
+
+// headerToken returns the token in a header: behind `Bearer` where there is one, and bare else, for senders use both
+// forms in headers of their own.
+func headerToken(q *callback.Request, header string) (string, error) {
+	if strings.EqualFold(header, "Authorization") {
+		return bearer(q)
+	}
+	value, err := q.Header(header)
+	if err != nil {
+		return "", err
+	}
+	if strings.Contains(value, " ") {
+		return q.Authorization(header, "Bearer")
+	}
+	return value, nil
+}
+
+// tokenVerdict says what a token came to. A genuine token that is refused still names its key.
+func tokenVerdict(token *jose.Token, err error) callback.Verdict {
+	if err != nil {
+		v := callback.Refuse(err)
+		if token != nil {
+			v.Key = token.Key
+		}
+		return v
+	}
+	return callback.Verdict{
+		Reason: verdict.OK,
+		Key:    token.Key,
+		User:   token.Subject,
+		ID:     token.ID,
+		Claims: token.Text,
+	}
+}

@@ -1,0 +1,430 @@
+// Package schemes has the schemes of callback_auth, one file each.
+package schemes
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyauth/callbacks/caddyauth/callback"
+	"github.com/caddyauth/callbacks/caddyauth/credential"
+	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
+	"github.com/caddyauth/callbacks/caddyauth/internal/secret"
+	"github.com/caddyauth/callbacks/caddyauth/internal/strictjson"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+func init() {
+	caddy.RegisterModule(Vonage{})
+}
+
+const (
+	// defaultMaxAge is the freshness window where Vonage gives none; its SDKs use the same for the older signatures.
+	defaultMaxAge = 5 * time.Minute
+
+	// clockLeeway is how far in the future a sender's clock may be (RFC 7519 §4.1.4: "no more than a few minutes").
+	clockLeeway = time.Minute
+)
+
+// Vonage accepts signed webhooks of Vonage: the secure callbacks of the Video API, and those of Messages, Dispatch,
+// Voice and Verify (developer.vonage.com, "Signed webhooks"). Each carries a JWT, signed with HS256 and the signature
+// secret of the account, whose claim `payload_hash` is the SHA-256 of the body; or, for a GET, of the JSON object that
+// its query parameters make in their order. A POST's query is not covered.
+//
+// The token has no `exp`: its `iat` must be fresh. Its `jti` makes it pass only once.
+type Vonage struct {
+	// The signature secrets; any of them matches. Vonage takes up to 30 minutes to switch to a new one: list both
+	// meanwhile. Values take `{env.*}` and `{file.*}` placeholders.
+	Secrets []credential.Secret `json:"secrets,omitempty"`
+
+	// Accounts, each with secrets of its own, in place of secrets: a token must name one of them in `api_key`, and be
+	// signed with a secret of that one.
+	Accounts []Account `json:"accounts,omitempty"`
+
+	// The values of `application_id` of which a token must have one. Default: any, or none.
+	ApplicationIDs []string `json:"application_ids,omitempty"`
+
+	// How long after its `iat` a token is accepted. Default: 5m.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+
+	// `auto`: the payload must be the one in the token, and only an empty one needs no `payload_hash`. `off`: the body is
+	// not verified, and may have been written by anybody who saw the token. Default: auto.
+	PayloadHash string `json:"payload_hash,omitempty"`
+
+	// The header with the token: `Vonage-Signature` for the Contact Center, `X-Vonage-Webhook-Auth-Token` behind the
+	// Cloud Runtime's router. Default: Authorization.
+	Header string `json:"header,omitempty"`
+
+	// How the secrets are written: `text`, or `base64` for the Contact Center. Default: text.
+	SecretEncoding string `json:"secret_encoding,omitempty"`
+
+	// The status, 401 or 503, of a request without a token. Vonage says that it may, rarely, send a callback unsigned,
+	// and signed again after a 5xx. Default: 401.
+	UnsignedStatus int `json:"unsigned_status,omitempty"`
+
+	policy         jose.Policy
+	applicationIDs []string
+}
+
+// Account is a Vonage account, or project, that has signature secrets of its own.
+type Account struct {
+	// The account's API key. It is not secret. It takes placeholders.
+	APIKey string `json:"api_key,omitempty"`
+
+	// The account's signature secrets; any of them matches. The default labels are the API key, and the API key with
+	// `/2`, `/3`, … for further ones.
+	Secrets []credential.Secret `json:"secrets,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (Vonage) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.callback_auth.schemes.vonage",
+		New: func() caddy.Module { return new(Vonage) },
+	}
+}
+
+// Provision resolves the secrets.
+func (v *Vonage) Provision(ctx caddy.Context) error {
+	if v.MaxAge == 0 {
+		v.MaxAge = caddy.Duration(defaultMaxAge)
+	}
+	if v.Header == "" {
+		v.Header = "Authorization"
+	}
+	switch v.UnsignedStatus {
+	case 0, http.StatusUnauthorized, http.StatusServiceUnavailable:
+	default:
+		return fmt.Errorf("unsigned_status is %d: it is 401 or 503", v.UnsignedStatus)
+	}
+	switch v.PayloadHash {
+	case "", "auto":
+	case "off":
+		ctx.Logger().Warn("payload_hash is off: bodies are not verified")
+	default:
+		return fmt.Errorf("payload_hash is %q: it is auto or off", v.PayloadHash)
+	}
+	var decode func(string) ([]byte, error)
+	switch v.SecretEncoding {
+	case "", "text":
+	case "base64":
+		decode = base64.StdEncoding.Strict().DecodeString
+	default:
+		return fmt.Errorf("secret_encoding is %q: it is text or base64", v.SecretEncoding)
+	}
+
+	keys, err := v.resolveKeys(ctx.Logger(), decode)
+	if err != nil {
+		return err
+	}
+	if v.applicationIDs, err = credential.Texts("application_id", v.ApplicationIDs); err != nil {
+		return err
+	}
+	v.policy = jose.Policy{
+		Algorithms: []string{"HS256"},
+		Keys:       keys,
+		Issuers:    []string{"Vonage"},
+		MaxAge:     time.Duration(v.MaxAge),
+		Leeway:     clockLeeway,
+	}
+	return v.policy.Check()
+}
+
+// resolveKeys gives the source of keys: the same for every token, or by the account that a token names.
+func (v *Vonage) resolveKeys(logger *zap.Logger, decode func(string) ([]byte, error)) (jose.KeySource, error) {
+	toKeys := func(option string, secrets []credential.Secret) ([]jose.Key, error) {
+		values, err := credential.Resolve(option, secrets, decode)
+		if err != nil {
+			return nil, err
+		}
+		credential.WarnWeak(logger, option, values)
+		return hmacKeys(values), nil
+	}
+	switch {
+	case len(v.Secrets) > 0 && len(v.Accounts) > 0:
+		return nil, fmt.Errorf("vonage takes secret or account, not both: with account, only those accounts are accepted")
+	case len(v.Secrets) > 0:
+		keys, err := toKeys("secret", v.Secrets)
+		return func(context.Context, *jose.Token) ([]jose.Key, error) { return keys, nil }, err
+	case len(v.Accounts) == 0:
+		return nil, fmt.Errorf("vonage needs a secret or an account")
+	}
+	accounts := make(map[string][]jose.Key, len(v.Accounts))
+	for _, account := range v.Accounts {
+		apiKey, err := credential.Text("account", account.APIKey)
+		if err != nil {
+			return nil, err
+		}
+		if accounts[apiKey] != nil {
+			return nil, fmt.Errorf("account %s stands twice", apiKey)
+		}
+		if len(account.Secrets) == 0 {
+			return nil, fmt.Errorf("account %s has no secret", apiKey)
+		}
+		secrets := slices.Clone(account.Secrets)
+		for i := range secrets {
+			if secrets[i].Label == "" {
+				secrets[i].Label = apiKey
+				if i > 0 {
+					secrets[i].Label += "/" + strconv.Itoa(i+1)
+				}
+			}
+		}
+		if accounts[apiKey], err = toKeys("account "+apiKey, secrets); err != nil {
+			return nil, err
+		}
+	}
+	return func(_ context.Context, unverified *jose.Token) ([]jose.Key, error) {
+		claim, _ := unverified.Claims.Get("api_key")
+		apiKey, ok := claim.Text()
+		keys := accounts[apiKey]
+		if !ok || keys == nil {
+			return nil, verdict.Errorf(verdict.UnknownKey, "api_key is not one of the accounts")
+		}
+		return keys, nil
+	}, nil
+}
+
+func hmacKeys(values []secret.Value) []jose.Key {
+	keys := make([]jose.Key, len(values))
+	for i, value := range values {
+		keys[i] = jose.Key{Label: value.Label(), Secret: value.Bytes()}
+	}
+	return keys
+}
+
+// Traits says where the token is, and that a message passes once.
+func (v *Vonage) Traits() callback.Traits {
+	return callback.Traits{
+		Cost:      callback.CostMAC,
+		Places:    []callback.Place{{Header: v.Header}},
+		Challenge: bearerChallenge,
+		Window:    time.Duration(v.MaxAge) + clockLeeway,
+		Replay:    true,
+	}
+}
+
+// Verify checks the token, then the hash of the query, for a GET, or of the body.
+func (v *Vonage) Verify(q *callback.Request) callback.Verdict {
+	compact, err := headerToken(q, v.Header)
+	if err != nil {
+		refusal := callback.Refuse(err)
+		if refusal.Reason == verdict.Missing && v.UnsignedStatus != 0 {
+			refusal.Status = v.UnsignedStatus
+		}
+		return refusal
+	}
+	t, err := v.policy.Verify(q.HTTP.Context(), compact, q.Now)
+	accepted := tokenVerdict(t, err)
+	if !accepted.OK() {
+		return accepted
+	}
+	refuse := func(reason verdict.Reason, detail string) callback.Verdict {
+		refusal := callback.Refuse(verdict.Errorf(reason, "%s", detail))
+		refusal.Key = accepted.Key
+		return refusal
+	}
+
+	accepted.User = accepted.Key
+	if claim, present := t.Claims.Get("api_key"); present {
+		apiKey, ok := claim.Text()
+		if !ok || apiKey == "" {
+			return refuse(verdict.BadClaim, "api_key is not a text")
+		}
+		accepted.User, accepted.Account = apiKey, apiKey
+	}
+	if claim, present := t.Claims.Get("application_id"); present || len(v.applicationIDs) > 0 {
+		id, ok := claim.Text()
+		if !ok || (len(v.applicationIDs) > 0 && !slices.Contains(v.applicationIDs, id)) {
+			return refuse(verdict.BadClaim, "application_id is not one of those configured")
+		}
+	}
+	if _, present := t.Claims.Get("jti"); present && accepted.ID == "" {
+		return refuse(verdict.BadClaim, "jti is empty")
+	}
+	if v.PayloadHash == "off" {
+		return accepted
+	}
+
+	hash, present := t.Claims.Get("payload_hash")
+	if q.Method == http.MethodGet || q.Method == http.MethodHead {
+		if q.HTTP.ContentLength != 0 && !q.Upgrade {
+			return callback.Refuse(verdict.Errorf(verdict.Malformed, "a %s with a body", q.Method))
+		}
+		if !queryMatches(q.URL.RawQuery, hash, present) {
+			return refuse(verdict.BodyMismatch, "payload_hash is not that of the query")
+		}
+		return accepted
+	}
+	accepted.Then = func(body []byte) callback.Verdict {
+		if !present && len(body) == 0 {
+			return accepted
+		}
+		if !isLowerHexDigest(hash, sha256.Sum256(body)) {
+			return refuse(verdict.BodyMismatch, "payload_hash is not that of the body")
+		}
+		return accepted
+	}
+	return accepted
+}
+
+// isLowerHexDigest reports whether a claim is the digest in the one form that Vonage writes.
+func isLowerHexDigest(claim strictjson.Value, digest [sha256.Size]byte) bool {
+	text, ok := claim.Text()
+	return ok && len(text) == 2*sha256.Size && strings.ToLower(text) == text && isDigest(text, "hex", digest)
+}
+
+// queryMatches reports whether a claim is the hash of the parameters of a GET. Vonage hashes the JSON object that they
+// make, in their order, as JavaScript writes it (api.support.vonage.com, article 19033783342876). A query without
+// parameters is one with nothing to protect: hashed as an empty object or as empty text, or without the claim.
+func queryMatches(rawQuery string, hash strictjson.Value, present bool) bool {
+	if rawQuery == "" {
+		return !present || isLowerHexDigest(hash, sha256.Sum256([]byte("{}"))) || isLowerHexDigest(hash, sha256.Sum256(nil))
+	}
+	object, ok := queryObject(rawQuery)
+	return ok && isLowerHexDigest(hash, sha256.Sum256(object))
+}
+
+// queryObject writes the parameters of a query as a JSON object. One that does not parse, is not UTF-8 or has a name
+// twice is none: a receiver could read something else in it than what was hashed.
+func queryObject(rawQuery string) (object []byte, ok bool) {
+	values, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return nil, false
+	}
+	object = append(object, '{')
+	count := 0
+	for pair := range strings.SplitSeq(rawQuery, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		name, errName := url.QueryUnescape(name)
+		value, errValue := url.QueryUnescape(value)
+		if errName != nil || errValue != nil || len(values[name]) != 1 || !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return nil, false
+		}
+		if count++; count > 1 {
+			object = append(object, ',')
+		}
+		object = appendJSONString(object, name)
+		object = append(object, ':')
+		object = appendJSONString(object, value)
+	}
+	return append(object, '}'), true
+}
+
+// appendJSONString writes a string as JSON.stringify does (ECMA-262 §25.5.2.3): encoding/json escapes more.
+func appendJSONString(object []byte, text string) []byte {
+	const hexDigits = "0123456789abcdef"
+	object = append(object, '"')
+	for i := range len(text) {
+		switch char := text[i]; char {
+		case '"', '\\':
+			object = append(object, '\\', char)
+		case '\b':
+			object = append(object, `\b`...)
+		case '\f':
+			object = append(object, `\f`...)
+		case '\n':
+			object = append(object, `\n`...)
+		case '\r':
+			object = append(object, `\r`...)
+		case '\t':
+			object = append(object, `\t`...)
+		default:
+			if char < 0x20 {
+				object = append(object, '\\', 'u', '0', '0', hexDigits[char>>4], hexDigits[char&15])
+			} else {
+				object = append(object, char)
+			}
+		}
+	}
+	return append(object, '"')
+}
+
+// UnmarshalCaddyfile sets up the scheme from Caddyfile tokens. Syntax:
+//
+//	vonage {
+//		secret          <value> [<label>]
+//		account         <api_key> <secret>...
+//		application_id  <id>...
+//		max_age         <duration>
+//		payload_hash    auto|off
+//		header          <name>
+//		secret_encoding text|base64
+//		unsigned_status 401|503
+//	}
+func (v *Vonage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // its own name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := v.option(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *Vonage) option(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); option {
+	case "secret":
+		secret, err := credential.Parse(d)
+		if err != nil {
+			return err
+		}
+		v.Secrets = append(v.Secrets, secret)
+	case "account":
+		args := d.RemainingArgs()
+		if len(args) < 2 {
+			return d.Err("account takes an API key and one or more secrets")
+		}
+		account := Account{APIKey: args[0]}
+		for _, value := range args[1:] {
+			account.Secrets = append(account.Secrets, credential.Secret{Value: value})
+		}
+		v.Accounts = append(v.Accounts, account)
+	case "application_id":
+		return credential.Many(d, &v.ApplicationIDs)
+	case "max_age":
+		return credential.Duration(d, &v.MaxAge)
+	case "payload_hash":
+		return credential.OneOf(d, &v.PayloadHash, "auto", "off")
+	case "header":
+		return credential.One(d, &v.Header)
+	case "secret_encoding":
+		return credential.OneOf(d, &v.SecretEncoding, "text", "base64")
+	case "unsigned_status":
+		var status string
+		if v.UnsignedStatus != 0 {
+			return d.Errf("unsigned_status: %v", credential.ErrRepeated)
+		}
+		if err := credential.OneOf(d, &status, "401", "503"); err != nil {
+			return err
+		}
+		v.UnsignedStatus, _ = strconv.Atoi(status)
+	default:
+		return d.Errf("unknown option '%s' of vonage", option)
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Module          = (*Vonage)(nil)
+	_ caddy.Provisioner     = (*Vonage)(nil)
+	_ caddyfile.Unmarshaler = (*Vonage)(nil)
+	_ callback.Scheme       = (*Vonage)(nil)
+)

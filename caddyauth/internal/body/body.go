@@ -1,0 +1,78 @@
+// Package body reads the body of a request whole, within bounds, and puts back exactly what it read.
+package body
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+)
+
+// Within is how long a body may take to arrive, from when it is first wanted. Senders give up sooner: Vonage after 5 s,
+// most others after 15 s. Without it, slow bodies would hold memory for as long as their sender likes.
+const Within = 10 * time.Second
+
+// Capture reads r's body, at most limit bytes of it, and puts the same bytes back for the next reader, with
+// Content-Length set to their number. The bytes are those on the wire: nothing is decompressed.
+//
+// A body over the limit is verdict.TooLarge, where its length is announced before a byte of it is read. One shorter
+// than announced, or broken, is verdict.Malformed, and so is, with status 408, one that takes longer than Within. On an
+// error r's body gives what was read, then the rest or the same failure, so that it still stands for what was sent.
+func Capture(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		return nil, nil
+	}
+	if r.ContentLength > limit {
+		return nil, verdict.Errorf(verdict.TooLarge, "a body of %d bytes; max_body is %d", r.ContentLength, limit)
+	}
+
+	// Not every connection has deadlines (a recorder in a test has none); the server's own timeouts hold all the same.
+	control := http.NewResponseController(w)
+	hasDeadline := control.SetReadDeadline(time.Now().Add(Within)) == nil
+
+	original := r.Body
+	buffer := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 512)+bytes.MinRead))
+	_, err := buffer.ReadFrom(io.LimitReader(original, limit+1))
+	data := buffer.Bytes()
+	if hasDeadline {
+		_ = control.SetReadDeadline(time.Time{})
+	}
+
+	switch {
+	case err != nil:
+		r.Body = restored{io.MultiReader(bytes.NewReader(data), failing{err}), original}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, verdict.Errorf(verdict.Malformed, "the body did not arrive within %v", Within).WithStatus(http.StatusRequestTimeout)
+		}
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) { // the site's own request_body limit, which is the smaller one
+			return nil, verdict.Errorf(verdict.TooLarge, "a body over the site's limit of %d bytes", tooLarge.Limit)
+		}
+		return nil, verdict.Errorf(verdict.Malformed, "the body is broken or shorter than announced")
+	case int64(len(data)) > limit:
+		r.Body = restored{io.MultiReader(bytes.NewReader(data), original), original}
+		return nil, verdict.Errorf(verdict.TooLarge, "a body over max_body, which is %d bytes", limit)
+	}
+
+	r.Body = restored{bytes.NewReader(data), original}
+	r.ContentLength = int64(len(data))
+	r.TransferEncoding = nil
+	return data, nil
+}
+
+// restored reads what was put back and closes what was there.
+type restored struct {
+	io.Reader
+	original io.Closer
+}
+
+func (b restored) Close() error { return b.original.Close() }
+
+// failing fails as the reader did whose place it takes.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
