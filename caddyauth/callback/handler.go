@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+	"unicode"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -36,8 +38,15 @@ const DefaultMaxBody = 2 << 20
 // out of reach are asked for again.
 const retryAfter = 30
 
+// methods are those that senders use. net/http lets any word through, such as `post`, which a receiver might take for
+// POST while a scheme does not. CONNECT is the WebSocket handshake of HTTP/2 and HTTP/3.
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	http.MethodOptions, http.MethodConnect,
+}
+
 // errRefused is all that an error route learns about why: the rest is for the log.
-var errRefused = errors.New("callback refused")
+var errRefused = errors.New("refused by callback_auth")
 
 // Handler verifies that a request is a genuine callback before it calls the next handler. Every one of its schemes must
 // accept. What is refused never reaches the next handler: it goes to the error routes, with the status that its reason
@@ -73,8 +82,9 @@ type Handler struct {
 	// next handler is called. It is for the first days of a new endpoint.
 	ReportOnly bool `json:"report_only,omitempty"`
 
-	guards []guard
-	logger *zap.Logger
+	guards     []guard
+	bodyWithin time.Duration
+	logger     *zap.Logger
 }
 
 // guard is a provisioned scheme.
@@ -95,6 +105,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision loads the schemes.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	h.bodyWithin = body.Within
 	if h.MaxBody < 0 {
 		return fmt.Errorf("max_body is negative")
 	}
@@ -178,6 +189,11 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (v Verdict) {
 		return Refuse(verdict.Errorf(verdict.Unavailable, "the request came in TLS early data").WithStatus(http.StatusTooEarly))
 	}
 
+	if !slices.Contains(methods, r.Method) {
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		return Refuse(verdict.Errorf(verdict.Malformed, "a method that no sender uses").WithStatus(http.StatusMethodNotAllowed))
+	}
+
 	q := h.request(r)
 	verdicts := make([]Verdict, len(h.guards))
 	for i, g := range h.guards {
@@ -190,7 +206,7 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (v Verdict) {
 	var data []byte
 	if !q.Upgrade {
 		var err error
-		if data, err = body.Capture(w, r, h.MaxBody); err != nil {
+		if data, err = body.Capture(w, r, h.MaxBody, h.bodyWithin); err != nil {
 			last := verdicts[len(verdicts)-1]
 			v := Refuse(err)
 			v.Scheme, v.Key = last.Scheme, last.Key
@@ -374,9 +390,9 @@ func setPlaceholders(repl *caddy.Replacer, v Verdict, identified bool) {
 		return
 	}
 	if v.User != "" {
-		repl.Set("http.auth.user.id", v.User)
+		repl.Set("http.auth.user.id", printable(v.User))
 	}
-	repl.Set(placeholderPrefix+"id", v.ID)
+	repl.Set(placeholderPrefix+"id", printable(v.ID))
 	repl.Set(placeholderPrefix+"key", v.Key)
 	repl.Map(func(placeholder string) (any, bool) {
 		name, ok := strings.CutPrefix(placeholder, placeholderPrefix+"claim.")
@@ -387,8 +403,24 @@ func setPlaceholders(repl *caddy.Replacer, v Verdict, identified bool) {
 			return "", true
 		}
 		value, _ := v.Claims(name)
-		return value, true
+		return printable(value), true
 	})
+}
+
+// printable percent-encodes the control characters of a value that a sender chose: it may end up in a header.
+func printable(value string) string {
+	if !strings.ContainsFunc(value, unicode.IsControl) {
+		return value
+	}
+	var text strings.Builder
+	for _, char := range value {
+		if unicode.IsControl(char) {
+			text.WriteString(url.PathEscape(string(char)))
+		} else {
+			text.WriteRune(char)
+		}
+	}
+	return text.String()
 }
 
 // Interface guards

@@ -268,7 +268,7 @@ func (b *Bed) dial(ctx context.Context) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "unix", b.socket)
 }
 
-// Raw writes bytes to a Bed that Run made, and reads one answer. closeWrite ends our side of the connection after them.
+// Raw writes bytes to a Bed that Run made, and reads one final answer. closeWrite ends our side of the connection after them.
 func (b *Bed) Raw(t testing.TB, text string, closeWrite bool) Result {
 	t.Helper()
 	conn := b.Dial(t)
@@ -283,11 +283,16 @@ func (b *Bed) Raw(t testing.TB, text string, closeWrite bool) Result {
 			t.Fatal(err)
 		}
 	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatalf("reading the answer: %v", err)
+	answers := bufio.NewReader(conn)
+	for {
+		response, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatalf("reading the answer: %v", err)
+		}
+		if response.StatusCode >= http.StatusOK {
+			return b.result(t, response)
+		}
 	}
-	return b.result(t, response)
 }
 
 // Logs holds what a Bed has logged, at every level, as JSON lines.

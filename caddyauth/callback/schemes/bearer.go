@@ -18,7 +18,7 @@ func bearer(q *callback.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if strings.Contains(q.URL.RawQuery, "access_token") {
+	if q.URL.RawQuery != "" {
 		query, err := q.Query()
 		if err != nil {
 			return "", err

@@ -20,9 +20,9 @@ const Within = 10 * time.Second
 // Content-Length set to their number. The bytes are those on the wire: nothing is decompressed.
 //
 // A body over the limit is verdict.TooLarge, where its length is announced before a byte of it is read. One shorter
-// than announced, or broken, is verdict.Malformed, and so is, with status 408, one that takes longer than Within. On an
+// than announced, or broken, is verdict.Malformed, and so is, with status 408, one that takes longer than within. On an
 // error r's body gives what was read, then the rest or the same failure, so that it still stands for what was sent.
-func Capture(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Duration) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		return nil, nil
 	}
@@ -32,7 +32,7 @@ func Capture(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error
 
 	// Not every connection has deadlines (a recorder in a test has none); the server's own timeouts hold all the same.
 	control := http.NewResponseController(w)
-	hasDeadline := control.SetReadDeadline(time.Now().Add(Within)) == nil
+	hasDeadline := control.SetReadDeadline(time.Now().Add(within)) == nil
 
 	original := r.Body
 	buffer := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 512)+bytes.MinRead))
@@ -46,7 +46,7 @@ func Capture(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error
 	case err != nil:
 		r.Body = restored{io.MultiReader(bytes.NewReader(data), failing{err}), original}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil, verdict.Errorf(verdict.Malformed, "the body did not arrive within %v", Within).WithStatus(http.StatusRequestTimeout)
+			return nil, verdict.Errorf(verdict.Malformed, "the body did not arrive within %v", within).WithStatus(http.StatusRequestTimeout)
 		}
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) { // the site's own request_body limit, which is the smaller one

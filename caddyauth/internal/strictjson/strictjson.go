@@ -1,7 +1,33 @@
-// Package strictjson reads JSON in the narrow form that leaves nothing to interpretation.
+// Package strictjson reads JSON in the narrow form that leaves nothing to interpretation, so that what we judge is
+// what every other reader of the same bytes sees.
+//
+// It takes one RFC 8259 value and nothing after it, in valid UTF-8 without a byte order mark, with member names that
+// are unique in their object after unescaping (RFC 8259 §4, I-JSON's RFC 7493 §2.3), without unpaired surrogates, with
+// numbers that a float64 can hold, and nested at most MaxDepth deep. Names are compared exactly, case included.
+// It does not bound the length of its input: callers do.
 package strictjson
 
-import "errors"
+import (
+	"errors"
+	"strconv"
+)
+
+// MaxDepth is how deep arrays and objects may be nested.
+const MaxDepth = 64
+
+// The errors of Parse. They never hold any of the input.
+var (
+	// ErrSyntax is anything that RFC 8259's grammar does not allow, text after the value too.
+	ErrSyntax = errors.New("not one JSON value")
+	// ErrUnicode is text that is not valid UTF-8, or a surrogate escape without its other half.
+	ErrUnicode = errors.New("not valid Unicode")
+	// ErrDuplicate is an object with two members of one name.
+	ErrDuplicate = errors.New("duplicate member name")
+	// ErrDepth is nesting deeper than MaxDepth.
+	ErrDepth = errors.New("nested too deep")
+	// ErrRange is a number too large for a float64, which some readers take for infinity.
+	ErrRange = errors.New("number out of range")
+)
 
 // Kind of a Value.
 type Kind uint8
@@ -22,22 +48,19 @@ type Member struct {
 	Value Value
 }
 
-// Value is one JSON value.
+// Value is one JSON value. The zero Value is null. A Value is never changed after Parse returned it.
 type Value struct {
 	kind    Kind
-	text    string
 	truth   bool
+	text    string
 	items   []Value
 	members []Member
 }
 
-// Parse reads one value.
-func Parse(data []byte) (Value, error) { return Value{}, errors.New("not yet") }
-
 // Kind of v.
 func (v Value) Kind() Kind { return v.kind }
 
-// Text of a String.
+// Text of a String, unescaped.
 func (v Value) Text() (string, bool) { return v.text, v.kind == String }
 
 // Bool of a Bool.
@@ -46,14 +69,98 @@ func (v Value) Bool() (value, ok bool) { return v.truth, v.kind == Bool }
 // Number of a Number, as it was written.
 func (v Value) Number() (string, bool) { return v.text, v.kind == Number }
 
-// Items of an Array.
+// Items of an Array. The caller does not change them.
 func (v Value) Items() []Value { return v.items }
 
-// Members of an Object, in order.
+// Members of an Object, in the order in which they were written. The caller does not change them.
 func (v Value) Members() []Member { return v.members }
 
-// Get the member of this exact name.
-func (v Value) Get(name string) (Value, bool) { return Value{}, false }
+// Get the member of exactly this name. On anything but an Object there is none.
+func (v Value) Get(name string) (Value, bool) {
+	for i := range v.members {
+		if v.members[i].Name == name {
+			return v.members[i].Value, true
+		}
+	}
+	return Value{}, false
+}
 
-// Any gives v as encoding/json would: map[string]any, []any, string, float64, bool or nil.
-func (v Value) Any() any { return nil }
+// Any gives v as encoding/json would: map[string]any, []any, string, float64, bool or nil. Numbers lose the digits
+// that a float64 has no room for.
+func (v Value) Any() any {
+	switch v.kind {
+	case Bool:
+		return v.truth
+	case Number:
+		number, _ := strconv.ParseFloat(v.text, 64) // Parse refused what does not fit
+		return number
+	case String:
+		return v.text
+	case Array:
+		list := make([]any, len(v.items))
+		for i := range v.items {
+			list[i] = v.items[i].Any()
+		}
+		return list
+	case Object:
+		object := make(map[string]any, len(v.members))
+		for i := range v.members {
+			object[v.members[i].Name] = v.members[i].Value.Any()
+		}
+		return object
+	default:
+		return nil
+	}
+}
+
+// AppendJSON appends v as JSON without white space: members in their order, numbers as they were written, and only
+// those characters of strings escaped that must be.
+func (v Value) AppendJSON(to []byte) []byte {
+	switch v.kind {
+	case Bool:
+		return strconv.AppendBool(to, v.truth)
+	case Number:
+		return append(to, v.text...)
+	case String:
+		return appendString(to, v.text)
+	case Array:
+		to = append(to, '[')
+		for i := range v.items {
+			if i > 0 {
+				to = append(to, ',')
+			}
+			to = v.items[i].AppendJSON(to)
+		}
+		return append(to, ']')
+	case Object:
+		to = append(to, '{')
+		for i := range v.members {
+			if i > 0 {
+				to = append(to, ',')
+			}
+			to = appendString(to, v.members[i].Name)
+			to = append(to, ':')
+			to = v.members[i].Value.AppendJSON(to)
+		}
+		return append(to, '}')
+	default:
+		return append(to, "null"...)
+	}
+}
+
+// appendString appends text in quotes. It is valid UTF-8, for Parse made it.
+func appendString(to []byte, text string) []byte {
+	const hex = "0123456789abcdef"
+	to = append(to, '"')
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == '"' || c == '\\':
+			to = append(to, '\\', c)
+		case c < ' ':
+			to = append(to, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			to = append(to, c)
+		}
+	}
+	return append(to, '"')
+}
