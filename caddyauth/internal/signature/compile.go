@@ -138,7 +138,7 @@ func (s *Scheme) Verifier(keys []secret.Value) (*Verifier, error) {
 			return nil, fmt.Errorf("the key %s is empty", value.Label())
 		}
 		k := key{value: value}
-		if s.spec.Algorithm.public() {
+		if s.spec.Algorithm.Public() {
 			parsed, err := parsePublic(s.spec.Algorithm, value.Bytes())
 			if err != nil {
 				return nil, fmt.Errorf("the key %s: %w", value.Label(), err)

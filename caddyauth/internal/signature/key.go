@@ -38,8 +38,8 @@ func (a Algorithm) check() error {
 	return fmt.Errorf("the algorithm %q is not known", string(a))
 }
 
-// public reports whether the algorithm has public keys.
-func (a Algorithm) public() bool { return a == Ed25519 || a == ECDSAP256 || a == RSASHA256 }
+// Public reports whether the algorithm has public keys.
+func (a Algorithm) Public() bool { return a == Ed25519 || a == ECDSAP256 || a == RSASHA256 }
 
 func (a Algorithm) hash() func() hash.Hash {
 	switch a {
@@ -118,8 +118,8 @@ const (
 // DecodeKey turns a secret or a public key, as the sender shows it, into the bytes that Verifier takes. Its errors
 // never hold the key.
 func (spec Spec) DecodeKey(text string) ([]byte, error) {
-	decoded, err := spec.Key.decode(text, spec.Algorithm.public())
-	if err != nil || !spec.Algorithm.public() {
+	decoded, err := spec.Key.decode(text, spec.Algorithm.Public())
+	if err != nil || !spec.Algorithm.Public() {
 		return decoded, err
 	}
 	_, err = parsePublic(spec.Algorithm, decoded)

@@ -57,7 +57,7 @@ func (s *Scheme) Sign(m Message, body []byte, by Signer) (http.Header, error) {
 }
 
 func (s *Scheme) make(pieces [][]byte, by Signer) ([]byte, error) {
-	if !s.spec.Algorithm.public() {
+	if !s.spec.Algorithm.Public() {
 		if len(by.Secret) == 0 {
 			return nil, errors.New("no secret to sign with")
 		}

@@ -23,8 +23,8 @@ const (
 	maxRFC3339Bytes      = 40
 )
 
-// parse reads a timestamp in its one narrow form: no sign, no space, no exponent, no leading zero.
-func (u Unit) parse(text string) (time.Time, error) {
+// Parse reads a timestamp in its one narrow form: no sign, no space, no exponent, no leading zero.
+func (u Unit) Parse(text string) (time.Time, error) {
 	refused := verdict.Errorf(verdict.BadCredential, "the timestamp is not of the form %s", u)
 	if u == RFC3339 {
 		var at time.Time

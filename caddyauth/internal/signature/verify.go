@@ -92,7 +92,7 @@ func (p *Pending) readTime(timestamp string, now time.Time) error {
 			return err
 		}
 	}
-	at, err := spec.Time.Unit.parse(timestamp)
+	at, err := spec.Time.Unit.Parse(timestamp)
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (p *Pending) Finish(body []byte) (Match, error) {
 // holds compares one key with all signatures.
 func (k *key) holds(a Algorithm, pieces [][]byte, signatures [][]byte) bool {
 	held := 0
-	if a.public() {
+	if a.Public() {
 		for _, signature := range signatures {
 			if a.verify(k.public, pieces, signature) {
 				held = 1
