@@ -137,7 +137,7 @@ func (s *Sender) verify(v *signature.Verifier, q *callback.Request) callback.Ver
 		return callback.Refuse(err)
 	}
 	if v.Spec().BodyUnsigned {
-		return s.accept(pending.Finish(nil))
+		return matched(pending.Finish(nil))
 	}
 	return callback.Verdict{Reason: verdict.OK, Then: func(body []byte) callback.Verdict {
 		match, err := pending.Finish(body)
@@ -147,7 +147,7 @@ func (s *Sender) verify(v *signature.Verifier, q *callback.Request) callback.Ver
 
 // finish judges what a body says that was signed: its clock, and whether it is a challenge.
 func (s *Sender) finish(q *callback.Request, body []byte, match signature.Match, err error) callback.Verdict {
-	accepted := s.accept(match, err)
+	accepted := matched(match, err)
 	if !accepted.OK() {
 		return accepted
 	}
@@ -168,8 +168,8 @@ func (s *Sender) finish(q *callback.Request, body []byte, match signature.Match,
 	return accepted
 }
 
-// accept makes a verdict of a match. A message without an id of its own is known by the digest of what was signed.
-func (s *Sender) accept(match signature.Match, err error) callback.Verdict {
+// matched makes a verdict of a match. A message without an id of its own is known by the digest of what was signed.
+func matched(match signature.Match, err error) callback.Verdict {
 	if err != nil {
 		return callback.Refuse(err)
 	}

@@ -136,7 +136,7 @@ func (s *StandardWebhooks) Verify(q *callback.Request) callback.Verdict {
 	return callback.Verdict{Reason: verdict.OK, Then: func(body []byte) callback.Verdict {
 		var v callback.Verdict
 		for _, pending := range begun {
-			if v = s.accept(pending.Finish(body)); v.OK() {
+			if v = matched(pending.Finish(body)); v.OK() {
 				break
 			}
 		}
