@@ -243,7 +243,10 @@ func (h *HMAC) option(d *caddyfile.Dispenser) error {
 	case "separator":
 		return credential.One(d, &h.Separator)
 	case "payload":
-		return credential.One(d, &h.Payload)
+		if err := credential.One(d, &h.Payload); err != nil {
+			return err
+		}
+		h.Payload = asWritten.Replace(h.Payload)
 	case "tolerance":
 		return credential.Duration(d, &h.Tolerance)
 	case "timestamp":
@@ -257,6 +260,13 @@ func (h *HMAC) option(d *caddyfile.Dispenser) error {
 	}
 	return nil
 }
+
+// asWritten undoes what the Caddyfile adapter makes of words that it knows as placeholders of its own.
+var asWritten = strings.NewReplacer(
+	"{http.request.method}", "{method}",
+	"{http.request.uri.path}", "{path}",
+	"{http.request.header.", "{header.",
+)
 
 func (h *HMAC) timestamp(d *caddyfile.Dispenser) error {
 	if h.Timestamp != nil {

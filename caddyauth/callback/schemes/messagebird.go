@@ -23,7 +23,7 @@ func init() {
 const messageBirdHeader = "Messagebird-Signature-Jwt"
 
 // messageBirdWindow is longer than MessageBird's tokens live.
-const messageBirdWindow = 5 * time.Minute
+const messageBirdWindow = 15 * time.Minute
 
 // MessageBird accepts webhooks of MessageBird, now Bird (developers.messagebird.com/api/#verifying-http-requests): a JWT
 // in `MessageBird-Signature-JWT`, signed with HS256, HS384 or HS512, whose claims `url_hash` and `payload_hash` are the
