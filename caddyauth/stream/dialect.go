@@ -21,9 +21,10 @@ type Dialect interface {
 	// this server puts it, and never lets what a client chose stand for what the server says.
 	Decode(r *http.Request, body []byte) (*Request, error)
 
-	// Encode answers the server. q is nil where Decode failed. On a decision that does not allow, nothing may be
-	// written that any version of the server could take for an allowance; headers that could, and that an earlier
-	// handler set, are removed.
+	// Encode answers the server. q is nil where Decode failed; with `report_only`, even that is answered as allowed. Notifications (Close, Notice) come with a decision that
+	// allows, and are answered as the server expects. On a decision that does not allow, nothing may be written that
+	// any version of the server could take for an allowance; headers that could, and that an earlier handler set, are
+	// removed. The answer is held back until Encode returns: on an error, nothing of it is sent.
 	Encode(w http.ResponseWriter, q *Request, d Decision) error
 }
 
@@ -51,6 +52,16 @@ const (
 	FeaturePostroll    Feature = "postroll"
 	FeatureRedirect    Feature = "redirect"
 	FeatureRename      Feature = "rename"
+)
+
+// conditionFeatures and effectFeatures are the two kinds of features, in the order in which messages list them.
+var (
+	conditionFeatures = []Feature{
+		FeatureApp, FeatureIP, FeatureOrigin, FeatureTransport, FeatureAgent, FeatureUser, FeatureListeners, FeatureListened,
+	}
+	effectFeatures = []Feature{
+		FeatureTimeLimit, FeatureMaxSessions, FeaturePreroll, FeaturePostroll, FeatureRedirect, FeatureRename,
+	}
 )
 
 // Source is a place where a client's credential may be.

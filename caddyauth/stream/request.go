@@ -38,7 +38,7 @@ type Request struct {
 	Event  Event
 	Action string
 
-	// App and Name: the stream. App is empty where the server has no such thing. Both have passed CheckName.
+	// App and Name: the stream. App is empty where the server has no such thing. The handler puts both to CheckName.
 	App, Name string
 
 	// Mode is empty only on a Notice.
@@ -84,6 +84,26 @@ func (r *Request) Stream() string {
 		return r.Name
 	}
 	return r.App + "/" + r.Name
+}
+
+// Check refuses what no rule could judge: a stream that fails CheckName, an event or a mode that is none. The handler
+// calls it on all that a dialect decodes.
+func (r *Request) Check() error {
+	switch r.Event {
+	case Open, Renew:
+		if r.Mode != Publish && r.Mode != Play {
+			return verdict.Errorf(verdict.Malformed, "a request to neither publish nor play")
+		}
+	case Close, Notice:
+	default:
+		return verdict.Errorf(verdict.Malformed, "a request that is no event")
+	}
+	if r.App != "" {
+		if err := CheckName(r.App); err != nil {
+			return err
+		}
+	}
+	return CheckName(r.Name)
 }
 
 // MaxNameBytes bounds the name of an app or a stream.

@@ -190,15 +190,15 @@ func (j *JWT) Verify(ctx context.Context, compact string, now time.Time) (*jose.
 		return t, err
 	}
 	for _, claim := range j.claims {
-		if !claim.holds(t.Claims) {
+		if !claim.Holds(t.Claims) {
 			return t, verdict.Errorf(verdict.BadClaim, "claim %s", claim.Name)
 		}
 	}
 	return t, nil
 }
 
-// holds reports whether the claim among claims has one of the values.
-func (c Claim) holds(claims strictjson.Value) bool {
+// Holds reports whether the claim among claims has one of the values.
+func (c Claim) Holds(claims strictjson.Value) bool {
 	value, ok := claims.Get(c.Name)
 	if !ok {
 		return false

@@ -1,1 +1,108 @@
+// Package dialects has the media servers that stream_auth answers, one file each. This one has what they share: how a
+// hook's form is held to, and how a denial is written so that no server takes it for an allowance.
 package dialects
+
+import (
+	"mime"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddyauth/callbacks/caddyauth/stream"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+)
+
+// checkPost refuses what is not a POST of this media type, and returns the charset that the request names, in lower
+// case. Charsets other than those listed are refused; none is always taken.
+func checkPost(r *http.Request, mediaType string, charsets ...string) (charset string, err error) {
+	if r.Method != http.MethodPost {
+		return "", verdict.Errorf(verdict.Malformed, "a hook is a POST").WithStatus(http.StatusMethodNotAllowed)
+	}
+	refusal := verdict.Errorf(verdict.Malformed, "the body is not of the type %s", mediaType).WithStatus(http.StatusUnsupportedMediaType)
+	if len(r.Header.Values("Content-Type")) != 1 || r.Header.Get("Content-Encoding") != "" {
+		return "", refusal
+	}
+	given, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || given != mediaType {
+		return "", refusal
+	}
+	charset = strings.ToLower(parameters["charset"])
+	if charset != "" && !slices.Contains(charsets, charset) {
+		return "", refusal
+	}
+	return charset, nil
+}
+
+// form is the body of a hook: no field stands twice, for two readers might take the one and the other.
+type form map[string]string
+
+// parseForm reads a body of the type application/x-www-form-urlencoded. The query of the hook's own URL is no part of it.
+func parseForm(r *http.Request, body []byte) (form, error) {
+	if _, err := checkPost(r, "application/x-www-form-urlencoded", "utf-8"); err != nil {
+		return nil, err
+	}
+	values, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, verdict.Errorf(verdict.Malformed, "the form does not parse")
+	}
+	fields := make(form, len(values))
+	for name, list := range values {
+		if len(list) != 1 {
+			return nil, verdict.Errorf(verdict.Malformed, "a field of the form stands %d times", len(list))
+		}
+		fields[name] = list[0]
+	}
+	return fields, nil
+}
+
+// parseIP reads the client's address as a server reports it; "" is none.
+func parseIP(text string) (netip.Addr, error) {
+	if text == "" {
+		return netip.Addr{}, nil
+	}
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}, verdict.Errorf(verdict.Malformed, "the client's address is none")
+	}
+	return addr.Unmap().WithZone(""), nil
+}
+
+// obeyed are the headers, beside those that begin with obeyedPrefixes, that one or another media server takes for an
+// order.
+var (
+	obeyed = []string{
+		"location", "mountpoint", "ice-username", "icecast-slave", "icecast-www-authenticate", "preroll", "postroll",
+	}
+	obeyedPrefixes = []string{"icecast-auth-", "x-icecast-auth-"}
+)
+
+// clean removes what an earlier handler set and a media server would obey.
+func clean(header http.Header) {
+	for name := range header {
+		lower := strings.ToLower(name)
+		if slices.Contains(obeyed, lower) ||
+			slices.ContainsFunc(obeyedPrefixes, func(prefix string) bool { return strings.HasPrefix(lower, prefix) }) {
+			delete(header, name)
+		}
+	}
+}
+
+// refuse writes the status of a denial, which is one of an error whatever d says: 2xx is an allowance to many servers,
+// and 3xx makes some of them ask elsewhere.
+func refuse(w http.ResponseWriter, d stream.Decision) {
+	status := d.HTTPStatus()
+	if status < 400 || status > 599 {
+		status = http.StatusForbidden
+	}
+	if status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", http.MethodPost)
+	}
+	w.WriteHeader(status)
+}
+
+// notification reports whether q asks for nothing.
+func notification(q *stream.Request) bool {
+	return q != nil && (q.Event == stream.Close || q.Event == stream.Notice)
+}

@@ -1,0 +1,234 @@
+package schemes
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/caddyauth/callbacks/caddyauth/callback"
+	"github.com/caddyauth/callbacks/caddyauth/credential"
+	"github.com/caddyauth/callbacks/caddyauth/internal/password"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+func init() {
+	caddy.RegisterModule(Basic{})
+}
+
+const defaultRealm = "callback"
+
+// Basic accepts HTTP Basic authentication (RFC 7617), as Ringostat's webhooks and many others send it.
+//
+// Names and passwords are compared byte for byte: letters that can be written in two ways in Unicode are not
+// normalised. Unknown names cost the same time as known ones. Password hashes are computed a few at a time, and requests
+// that would have to wait too long are answered with 503; a sender whose password was right before does not wait.
+type Basic struct {
+	// Who may call. A name may stand several times with different passwords, any of which is right.
+	Users []BasicUser `json:"users,omitempty"`
+
+	// The realm in the challenge of a 401. It takes placeholders. Default: callback.
+	Realm string `json:"realm,omitempty"`
+
+	checker   *password.Checker
+	challenge string
+}
+
+// BasicUser is a user name and a password of it.
+type BasicUser struct {
+	// The user name, of at most 255 bytes and without a colon. It takes `{env.*}` and `{file.*}` placeholders.
+	Name string `json:"name,omitempty"`
+
+	// The password, or its hash by bcrypt (cost 16 at most) or argon2id (256 MiB at most), as `caddy hash-password` makes
+	// it. Prefer a placeholder or a hash: a password written here can be read back from the config API.
+	Password string `json:"password,omitempty"`
+
+	// The name under which the password shows in logs and metrics. Default: `1`, `2`, … in order.
+	Label string `json:"label,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (Basic) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.callback_auth.schemes.basic",
+		New: func() caddy.Module { return new(Basic) },
+	}
+}
+
+// Provision resolves the users.
+func (b *Basic) Provision(caddy.Context) error {
+	if b.Realm == "" {
+		b.Realm = defaultRealm
+	}
+	realm, err := credential.Text("realm", b.Realm)
+	if err != nil {
+		return err
+	}
+	if b.challenge, err = basicChallenge(realm); err != nil {
+		return err
+	}
+
+	if len(b.Users) == 0 {
+		return fmt.Errorf("basic needs a user")
+	}
+	names := make([]string, len(b.Users))
+	secrets := make([]credential.Secret, len(b.Users))
+	for i, user := range b.Users {
+		if names[i], err = credential.Text("user", user.Name); err != nil {
+			return err
+		}
+		if strings.Contains(names[i], ":") || !isBasicText(names[i]) {
+			return fmt.Errorf("user %d: a name cannot hold a colon, a control character or anything but UTF-8", i+1)
+		}
+		secrets[i] = credential.Secret{Value: user.Password, Label: user.Label}
+	}
+	passwords, err := credential.Resolve("user", secrets, nil)
+	if err != nil {
+		return err
+	}
+	users := make([]password.User, len(b.Users))
+	for i, value := range passwords {
+		if !isBasicText(string(value.Bytes())) {
+			return fmt.Errorf("user %d: a password cannot hold a control character or anything but UTF-8", i+1)
+		}
+		users[i] = password.User{Name: names[i], Label: value.Label(), Password: value}
+	}
+	b.checker, err = password.New(users)
+	return err
+}
+
+// Traits says that the credential is in Authorization.
+func (b *Basic) Traits() callback.Traits {
+	cost := callback.CostCompare
+	if b.checker.Hashed() {
+		cost = callback.CostPassword
+	}
+	return callback.Traits{
+		Cost:      cost,
+		Places:    []callback.Place{{Header: "Authorization"}},
+		Challenge: b.challenge,
+	}
+}
+
+// Verify checks the name and the password.
+func (b *Basic) Verify(r *callback.Request) callback.Verdict {
+	encoded, err := r.Authorization("Authorization", "Basic")
+	if err != nil {
+		return callback.Refuse(err)
+	}
+	name, word, err := basicPair(encoded)
+	if err != nil {
+		return callback.Refuse(err)
+	}
+	label, err := b.checker.Check(r.HTTP.Context(), name, word)
+	if err != nil {
+		return callback.Refuse(err)
+	}
+	return callback.Verdict{Reason: verdict.OK, User: name, Key: label}
+}
+
+// basicPair decodes the credential of RFC 7617 §2: base64 of name, colon and password. The name ends at the first
+// colon. Only the one canonical spelling of base64 is taken.
+func basicPair(encoded string) (name, word string, err error) {
+	const longest = (password.MaxName + 1 + password.MaxPassword + 2) / 3 * 4
+	if len(encoded) > longest {
+		return "", "", verdict.Errorf(verdict.BadCredential, "the Basic credential is longer than %d bytes", longest)
+	}
+	pair, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	// Go's decoder skips line breaks even where it is strict.
+	if err != nil || strings.ContainsAny(encoded, "\r\n") {
+		return "", "", verdict.Errorf(verdict.BadCredential, "the Basic credential is not base64")
+	}
+	name, word, found := strings.Cut(string(pair), ":")
+	switch {
+	case !found:
+		return "", "", verdict.Errorf(verdict.BadCredential, "the Basic credential has no colon")
+	case !isBasicText(string(pair)):
+		return "", "", verdict.Errorf(verdict.BadCredential, "the Basic credential holds control characters or is not UTF-8")
+	case name == "" && word == "":
+		// Icecast sends this where it was given no credentials.
+		return "", "", verdict.Errorf(verdict.Missing, "the Basic credential is empty")
+	case name == "" || word == "":
+		return "", "", verdict.Errorf(verdict.BadCredential, "the Basic credential has no name or no password")
+	}
+	return name, word, nil
+}
+
+// isBasicText reports whether text may stand in a credential: UTF-8, as our challenge says, without control characters.
+func isBasicText(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
+}
+
+// basicChallenge is the challenge of RFC 7617 §2.1. The realm is a quoted-string (RFC 9110 §5.6.4).
+func basicChallenge(realm string) (string, error) {
+	for _, char := range []byte(realm) {
+		if char < ' ' || char > '~' {
+			return "", fmt.Errorf("realm holds characters other than printable ASCII")
+		}
+	}
+	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm)
+	return `Basic realm="` + quoted + `", charset="UTF-8"`, nil
+}
+
+// UnmarshalCaddyfile sets up the scheme from Caddyfile tokens. Syntax:
+//
+//	basic {
+//		user  <name> <password_or_hash> [<label>]
+//		realm <text>
+//	}
+//
+// `user` may be repeated, also for one name: any of its passwords is right.
+func (b *Basic) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // its own name
+	if d.NextArg() {
+		return d.Err("basic takes no arguments: its users stand in its block")
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch option := d.Val(); option {
+		case "user":
+			user, err := parseBasicUser(d)
+			if err != nil {
+				return err
+			}
+			b.Users = append(b.Users, user)
+		case "realm":
+			if err := credential.One(d, &b.Realm); err != nil {
+				return err
+			}
+		default:
+			return d.Errf("unknown option '%s' of basic", option)
+		}
+	}
+	return nil
+}
+
+// parseBasicUser reads one line. Its errors do not hold the password.
+func parseBasicUser(d *caddyfile.Dispenser) (BasicUser, error) {
+	args := d.RemainingArgs()
+	if len(args) < 2 || len(args) > 3 {
+		return BasicUser{}, d.Errf("user takes a name, a password or hash and, optionally, a label: %d arguments given", len(args))
+	}
+	user := BasicUser{Name: args[0], Password: args[1]}
+	if user.Name == "" || user.Password == "" {
+		return BasicUser{}, d.Err("user has an empty name or password")
+	}
+	if len(args) == 3 {
+		if args[2] == "" {
+			return BasicUser{}, d.Err("the label of user is empty")
+		}
+		user.Label = args[2]
+	}
+	return user, nil
+}
+
+// Interface guards
+var (
+	_ caddy.Module          = (*Basic)(nil)
+	_ caddy.Provisioner     = (*Basic)(nil)
+	_ caddyfile.Unmarshaler = (*Basic)(nil)
+	_ callback.Scheme       = (*Basic)(nil)
+)

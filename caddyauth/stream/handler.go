@@ -1,0 +1,269 @@
+// Package stream has the handler `stream_auth`, which answers the authorization hooks of media servers from a few
+// readable rules, and says what a dialect, its guest, promises.
+//
+// A hook takes one way through it: the dialect decodes it into a Request, the rules come to a Decision, and the dialect
+// encodes that as the server obeys it.
+package stream
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddyauth/callbacks/caddyauth/internal/body"
+	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	caddy.RegisterModule(Handler{})
+}
+
+// Handler answers a media server's authorization hook. It is the last handler of its route. Who may call the hook is not
+// its business: that is for `callback_auth` before it.
+//
+// These placeholders are set on every request:
+//
+// Placeholder | Description
+// ------------|------------
+// `{http.stream_auth.decision}` | `allow` or `deny`, whatever `report_only` makes of it; `notice` for what asks nothing
+// `{http.stream_auth.rule}` | The name of the rule that decided, or `fallback`
+// `{http.stream_auth.reason}` | Why, in one word of the README's status table
+// `{http.stream_auth.stream}` | `app/name`, or the name alone
+// `{http.stream_auth.mode}` | `publish` or `play`
+// `{http.stream_auth.dialect}` | The name of the dialect
+// `{http.auth.user.id}` | Who was allowed: the token's subject, else the user name
+type Handler struct {
+	// The media server's way of asking and of obeying.
+	DialectRaw json.RawMessage `json:"dialect,omitempty" caddy:"namespace=http.stream_auth.dialects inline_key=dialect"`
+
+	// How a client's credential is judged; the rules ask for them.
+	Tokens []*Token `json:"tokens,omitempty"`
+
+	// The rules. They are tried in order, and the first whose conditions all hold decides.
+	Rules []*Rule `json:"rules,omitempty"`
+
+	// What happens where no rule decides: `deny` or `allow`. Default: `deny`.
+	Fallback string `json:"fallback,omitempty"`
+
+	// Whether to allow everything: what would have been denied is logged and counted, and answered as allowed, without
+	// effects. It is for the first days of a new hook.
+	ReportOnly bool `json:"report_only,omitempty"`
+
+	dialect Dialect
+	name    string // of the dialect
+	policy  *policy
+	logger  *zap.Logger
+
+	bodyWithin time.Duration // a test waits for less
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.stream_auth",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision loads the dialect, and compiles tokens and rules for what its server can do.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	h.bodyWithin = body.Within
+	if h.DialectRaw == nil {
+		return errors.New("no dialect")
+	}
+	module, err := ctx.LoadModule(h, "DialectRaw")
+	if err != nil {
+		return fmt.Errorf("loading dialect: %v", err)
+	}
+	dialect, ok := module.(Dialect)
+	if !ok {
+		return fmt.Errorf("module %T is not a dialect: it does not implement stream.Dialect", module)
+	}
+	h.dialect, h.name = dialect, module.(caddy.Module).CaddyModule().ID.Name()
+
+	ability := dialect.Can()
+	h.policy = &policy{rules: h.Rules, tokens: h.Tokens, allow: h.Fallback == "allow", limits: ability.Has(FeatureTimeLimit)}
+	if err := h.policy.provision(ctx, ability); err != nil {
+		return err
+	}
+	if h.Fallback != "" && h.Fallback != "allow" && h.Fallback != "deny" {
+		return fmt.Errorf("fallback: '%s' is neither allow nor deny", h.Fallback)
+	}
+	if len(h.Rules) == 0 && h.policy.allow {
+		h.logger.Warn("no rules and fallback allow: every client is allowed", zap.String("dialect", h.name))
+	}
+	if h.ReportOnly {
+		h.logger.Warn("report_only: every client is allowed", zap.String("dialect", h.name))
+	}
+	return nil
+}
+
+// ServeHTTP answers the hook. It never calls next, and never fails: what is wrong with a request is a denial, in the
+// form that the media server takes for one.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	q, d := h.judge(w, r)
+	h.report(r, q, d)
+	if h.ReportOnly && !d.Allow {
+		d = Decision{Allow: true, Rule: d.Rule, Code: verdict.OK}
+	}
+	return h.answer(w, q, d)
+}
+
+// judge reads the hook and decides. The Request is nil where it could not be decoded. A panic in a dialect is a fault of
+// ours, and undecided.
+func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (q *Request, d Decision) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			h.logger.Error("panic while judging a stream hook", zap.String("dialect", h.name), zap.Stack("stack"))
+			q, d = nil, Deny(verdict.Errorf(verdict.Unavailable, "panic"))
+		}
+	}()
+
+	// Early data can be sent again by anybody who saw it, and its source address proves nothing (RFC 8470).
+	if (r.TLS != nil && !r.TLS.HandshakeComplete) || r.Header.Get("Early-Data") == "1" {
+		return nil, Deny(verdict.Errorf(verdict.Unavailable, "the request came in TLS early data").WithStatus(http.StatusTooEarly))
+	}
+	data, err := body.Capture(w, r, MaxBody, h.bodyWithin)
+	if err != nil {
+		return nil, Deny(err)
+	}
+	if q, err = h.dialect.Decode(r, data); err != nil {
+		return nil, Deny(err)
+	}
+	if err = q.Check(); err != nil {
+		return nil, Deny(err)
+	}
+	if q.Event == Close || q.Event == Notice {
+		return q, Decision{Allow: true, Code: verdict.OK}
+	}
+	return q, h.policy.decide(r.Context(), q, clock.Now(r.Context()))
+}
+
+// answer writes the decision as the dialect encodes it, whole or not at all. What cannot be encoded becomes a denial.
+func (h *Handler) answer(w http.ResponseWriter, q *Request, d Decision) error {
+	held, err := h.encode(w, q, d)
+	if err != nil {
+		h.logger.Error("encoding the answer to a stream hook", zap.String("dialect", h.name), zap.Error(err))
+		held, err = h.encode(w, nil, Deny(verdict.Errorf(verdict.Unavailable, "no answer")))
+	}
+	if err != nil {
+		// Not even a denial. No header that an earlier handler set may stand in its place.
+		held = &reply{header: make(http.Header), status: http.StatusServiceUnavailable}
+	}
+	return held.send(w)
+}
+
+// encode asks the dialect for its answer. A panic is an error.
+func (h *Handler) encode(w http.ResponseWriter, q *Request, d Decision) (held *reply, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = errors.New("panic")
+		}
+	}()
+	held = &reply{header: w.Header().Clone()}
+	return held, h.dialect.Encode(held, q, d)
+}
+
+// report is the one place where a decision becomes visible: in the placeholders, the access log, and the log. Of what
+// the client chose it shows the stream alone, which has passed CheckName.
+func (h *Handler) report(r *http.Request, q *Request, d Decision) {
+	ctx := r.Context()
+	decision := "deny"
+	if d.Allow {
+		decision = "allow"
+	}
+	var mode, app, name, stream, clientIP string
+	if q != nil {
+		mode, app, name, stream = string(q.Mode), q.App, q.Name, q.Stream()
+		if q.IP.IsValid() {
+			clientIP = q.IP.String()
+		}
+		if q.Event == Close || q.Event == Notice {
+			decision = "notice"
+		}
+	}
+
+	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		for key, value := range map[string]string{
+			"decision": decision, "rule": d.Rule, "reason": string(d.Code),
+			"stream": stream, "mode": mode, "dialect": h.name,
+		} {
+			repl.Set("http.stream_auth."+key, value)
+		}
+		if d.Allow && d.Subject != "" {
+			repl.Set("http.auth.user.id", d.Subject)
+		}
+	}
+
+	fields := []zap.Field{
+		zap.String("dialect", h.name), zap.String("mode", mode), zap.String("app", app), zap.String("stream", name),
+		zap.String("decision", decision), zap.String("rule", d.Rule), zap.String("reason", string(d.Code)),
+		zap.String("client_ip", clientIP), zap.String("detail", d.Detail),
+	}
+	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Set(zap.Dict("stream_auth", fields...))
+	}
+	if d.Allow {
+		return
+	}
+	if entry := h.logger.Check(zapcore.InfoLevel, "stream denied"); entry != nil {
+		entry.Write(append(fields, zap.Int("status", d.HTTPStatus()), zap.Bool("report_only", h.ReportOnly))...)
+	}
+}
+
+// reply holds an answer back until it is whole.
+type reply struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header returns the headers, for http.ResponseWriter.
+func (a *reply) Header() http.Header { return a.header }
+
+// WriteHeader sets the status, for http.ResponseWriter.
+func (a *reply) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+}
+
+// Write appends to the body, for http.ResponseWriter.
+func (a *reply) Write(data []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(data)
+}
+
+// send writes the answer. It has its length and is never chunked, which old media servers cannot read, and no cache may
+// keep it.
+func (a *reply) send(w http.ResponseWriter) error {
+	a.WriteHeader(http.StatusOK)
+	a.header.Set("Cache-Control", "no-store")
+	a.header.Set("Content-Length", strconv.Itoa(a.body.Len()))
+	clear(w.Header())
+	maps.Copy(w.Header(), a.header)
+	w.WriteHeader(a.status)
+	_, err := w.Write(a.body.Bytes())
+	return err
+}
+
+// Interface guards
+var (
+	_ caddy.Module                = (*Handler)(nil)
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ http.ResponseWriter         = (*reply)(nil)
+)

@@ -1,0 +1,200 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// fallbackName stands for the fallback where a rule's name would.
+const fallbackName = "fallback"
+
+// policy decides by rules.
+type policy struct {
+	rules  []*Rule
+	tokens []*Token
+	allow  bool // the fallback
+	limits bool // whether the server can end an allowance
+}
+
+// provision compiles tokens and rules for a server that is able to do what ability says.
+func (p *policy) provision(ctx caddy.Context, ability Ability) error {
+	names := make(map[string]bool)
+	for _, t := range p.tokens {
+		if names[t.Name] {
+			return fmt.Errorf("two tokens are named '%s': rules could not tell them apart", t.Name)
+		}
+		names[t.Name] = true
+		if err := t.provision(ctx, ability); err != nil {
+			return fmt.Errorf("token %s: %w", t.Name, err)
+		}
+	}
+	labels := map[string]bool{fallbackName: true}
+	for i, rule := range p.rules {
+		label := rule.label(i)
+		if labels[label] {
+			return fmt.Errorf("rule %s: the name stands for something else already", label)
+		}
+		labels[label] = true
+		if err := rule.provision(ability, p.tokens); err != nil {
+			return fmt.Errorf("rule %s: %w", label, err)
+		}
+	}
+	return nil
+}
+
+// evaluation is one request on its way through the rules.
+type evaluation struct {
+	*policy
+	ctx context.Context
+	q   *Request
+	now time.Time
+
+	presented map[*Token]presented
+	refusal   *verdict.Error // the first credential that was refused, else that there was none
+	left      time.Duration  // how long an allowance lasts, by the rules that deny
+}
+
+// presented is what a token block says to the request's credential.
+type presented struct {
+	accepted *accepted
+	err      error
+}
+
+// decide asks the rules in their order; the first whose conditions all hold decides.
+func (p *policy) decide(ctx context.Context, q *Request, now time.Time) Decision {
+	e := &evaluation{policy: p, ctx: ctx, q: q, now: now, presented: make(map[*Token]presented), left: never}
+	for i, rule := range p.rules {
+		m, err := rule.judge(e)
+		if err != nil {
+			d := Deny(err)
+			d.Rule = rule.label(i)
+			return d
+		}
+		if m.holds {
+			return e.conclude(rule, rule.label(i), m)
+		}
+	}
+	if p.allow {
+		return e.conclude(&Rule{Action: "allow"}, fallbackName, match{left: never})
+	}
+	return e.deny(fallbackName, "no rule allows it")
+}
+
+// conclude makes the decision of a rule whose conditions hold.
+func (e *evaluation) conclude(rule *Rule, name string, m match) Decision {
+	if rule.denies() {
+		d := e.deny(name, "the rule denies it")
+		d.Subject = m.subject()
+		rule.apply(&d, e.q, m.token)
+		return d
+	}
+	d := Decision{Allow: true, Rule: name, Code: verdict.OK, Subject: m.subject()}
+	left := never
+	if e.limits {
+		left = min(e.left, m.left)
+	}
+	if rule.TimeLimit != 0 {
+		left = min(left, time.Duration(rule.TimeLimit))
+	}
+	if rule.TimeLimitToken {
+		if m.token == nil || m.token.expires.IsZero() {
+			return e.expired(name, "the token does not say when it ends")
+		}
+		left = min(left, m.token.expires.Sub(e.now))
+	}
+	if left != never {
+		d.TimeLimit = min(left.Truncate(time.Second), maxTimeLimit)
+		if d.TimeLimit < time.Second {
+			return e.expired(name, "no time is left")
+		}
+	}
+	rule.apply(&d, e.q, m.token)
+	return d
+}
+
+// subject is who the token is for, else the user.
+func (m match) subject() string {
+	if m.token != nil && m.token.subject != "" {
+		return m.token.subject
+	}
+	return m.user
+}
+
+// deny makes a denial. The status is that of a rule; the code tells, where a credential was refused on the way, why.
+func (e *evaluation) deny(name, detail string) Decision {
+	d := Decision{Rule: name, Code: verdict.Denied, Status: http.StatusForbidden, Detail: detail}
+	if e.refusal != nil {
+		d.Code, d.Detail = e.refusal.Reason, e.refusal.Detail
+	}
+	return d
+}
+
+// expired denies what a rule would allow for no time at all: to some servers, a limit of 0 is none.
+func (e *evaluation) expired(name, detail string) Decision {
+	return Decision{Rule: name, Code: verdict.Expired, Status: http.StatusForbidden, Detail: detail}
+}
+
+// note remembers why a credential did not count, for the log of a later denial. That there is none says less than that
+// one was refused.
+func (e *evaluation) note(refusal *verdict.Error) {
+	if e.refusal == nil || e.refusal.Reason == verdict.Missing {
+		e.refusal = refusal
+	}
+}
+
+// refuse takes a refused credential: what is undecided, and what can be read in two ways, ends the evaluation as an
+// error; else it is noted, and the next rule is asked.
+func (e *evaluation) refuse(err error) error {
+	refusal := verdict.Of(err)
+	if refusal.Reason == verdict.Unavailable || refusal.Reason == verdict.Malformed {
+		return refusal
+	}
+	e.note(refusal)
+	return nil
+}
+
+// findToken looks for a valid token as the rule's conditions `token` and `claim` want it. It is found, too, where the
+// rule wants none and there is none; then there is no accepted.
+func (e *evaluation) findToken(rule *Rule) (found bool, a *accepted, err error) {
+	var undecided error
+	absent := rule.wantsAbsent()
+	for _, t := range e.tokens {
+		if !rule.takes(t) && !absent {
+			continue
+		}
+		p := e.present(t)
+		switch {
+		case p.err == nil:
+			absent = false
+			if rule.takes(t) && p.accepted.hasAll(rule.claims) {
+				return true, p.accepted, nil
+			}
+		case verdict.Of(p.err).Reason == verdict.Missing:
+			_ = e.refuse(p.err)
+		case verdict.Of(p.err).Reason == verdict.Unavailable:
+			absent, undecided = false, p.err
+		default:
+			absent = false
+			if err := e.refuse(p.err); err != nil {
+				return false, nil, err
+			}
+		}
+	}
+	return absent && len(rule.claims) == 0, nil, undecided
+}
+
+// present judges the credential by one token block, once.
+func (e *evaluation) present(t *Token) presented {
+	p, ok := e.presented[t]
+	if !ok {
+		p.accepted, p.err = t.judge(e.ctx, e.q, e.now)
+		e.presented[t] = p
+	}
+	return p
+}

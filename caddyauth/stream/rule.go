@@ -1,0 +1,151 @@
+package stream
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+)
+
+// Rule allows or denies, when all of its conditions hold. One without conditions always decides.
+type Rule struct {
+	// What the rule does: `allow` or `deny`.
+	Action string `json:"action,omitempty"`
+
+	// The name under which the rule shows in logs, metrics and placeholders. Default: its action and its place among
+	// all rules, such as `allow-2`.
+	Name string `json:"name,omitempty"`
+
+	Conditions
+	Effects
+}
+
+// label is the rule's name; i is its place among all rules, from 0.
+func (r *Rule) label(i int) string {
+	if r.Name != "" {
+		return r.Name
+	}
+	return fmt.Sprintf("%s-%d", r.Action, i+1)
+}
+
+// denies says which of the two actions the rule has.
+func (r *Rule) denies() bool { return r.Action == "deny" }
+
+// provision compiles the rule, and refuses one that the server could not carry out: it would be silence where somebody
+// wrote a rule.
+func (r *Rule) provision(ability Ability, tokens []*Token) error {
+	if r.Action != "allow" && r.Action != "deny" {
+		return fmt.Errorf("the action '%s' is neither allow nor deny", r.Action)
+	}
+	for _, used := range []struct {
+		features  []Feature
+		sentence  string
+		available []Feature
+	}{
+		{r.Conditions.features(), "does not tell", conditionFeatures},
+		{r.Effects.features(), "cannot do", effectFeatures},
+	} {
+		for _, feature := range used.features {
+			if !ability.Has(feature) {
+				return fmt.Errorf("%s %s %s; of what differs from server to server it has %s",
+					ability.Server, used.sentence, feature, ability.list(used.available))
+			}
+		}
+	}
+	if err := r.Conditions.provision(tokens); err != nil {
+		return err
+	}
+	if r.TimeLimitToken {
+		if err := r.checkTimeLimitToken(tokens); err != nil {
+			return err
+		}
+	}
+	return r.Effects.provision(r.denies())
+}
+
+// checkTimeLimitToken refuses `time_limit token` where there may be no token, or none that ends.
+func (r *Rule) checkTimeLimitToken(tokens []*Token) error {
+	if !r.needsToken() {
+		return fmt.Errorf("time_limit token: the rule must require a valid token")
+	}
+	for _, t := range tokens {
+		if r.takes(t) && t.JWT == nil {
+			return fmt.Errorf("time_limit token: static tokens do not expire")
+		}
+	}
+	return nil
+}
+
+// needsToken reports whether the rule holds only for a client with a valid token.
+func (r *Rule) needsToken() bool {
+	return !r.wantsAbsent() && len(r.Token)+len(r.Claim) > 0
+}
+
+// wantsAbsent reports whether the rule holds, too, where there is no credential.
+func (r *Rule) wantsAbsent() bool { return slices.Contains(r.Token, "absent") }
+
+// takes reports whether t is one of the tokens that the rule's conditions ask for.
+func (r *Rule) takes(t *Token) bool {
+	return len(r.Token) == 0 || slices.Contains(r.Token, "valid") || t.Name != "" && slices.Contains(r.Token, t.Name)
+}
+
+// list gives those of features that the server has, for an error message.
+func (a Ability) list(features []Feature) string {
+	var words []string
+	for _, feature := range features {
+		if a.Has(feature) {
+			words = append(words, string(feature))
+		}
+	}
+	if len(words) == 0 {
+		return "none"
+	}
+	return strings.Join(words, ", ")
+}
+
+// match is what the conditions of a rule came to.
+type match struct {
+	holds bool
+	left  time.Duration // how much more listening they hold for
+	token *accepted     // the token that they held for; nil if none was asked for
+	user  string        // the user name that they held for
+}
+
+// judge holds the rule's conditions against the request, the cheap ones first, so that a password or a token is judged
+// only where it decides. An error is a request that no further rule may decide.
+func (r *Rule) judge(e *evaluation) (match, error) {
+	if !r.hold(e.q, r.denies()) {
+		return match{}, nil
+	}
+	holds, change := r.holdListened(e.q, r.denies())
+	if !holds && !(r.denies() && e.limits && change != never) {
+		return match{}, nil
+	}
+	m := match{left: never}
+	if r.checker != nil {
+		if e.q.User == "" && e.q.Password == "" {
+			e.note(verdict.Errorf(verdict.Missing, "no user name and password"))
+			return match{}, nil
+		}
+		if _, err := r.checker.Check(e.ctx, e.q.User, e.q.Password); err != nil {
+			return match{}, e.refuse(err)
+		}
+		m.user = e.q.User
+	}
+	if len(r.Token)+len(r.claims) > 0 {
+		found, a, err := e.findToken(r)
+		if err != nil || !found {
+			return match{}, err
+		}
+		m.token = a
+	}
+	if !holds {
+		// All but the time listened holds: the client may stay until that does too.
+		e.left = min(e.left, change)
+		return match{}, nil
+	}
+	m.holds, m.left = true, change
+	return m, nil
+}

@@ -1,0 +1,298 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/credential"
+	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
+	"github.com/caddyauth/callbacks/caddyauth/internal/secret"
+	"github.com/caddyauth/callbacks/caddyauth/internal/strictjson"
+	"github.com/caddyauth/callbacks/caddyauth/token"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// Token is one way of judging the credential that a client gave the media server: where it is, and what it must be.
+// Either JWT or Static is set.
+type Token struct {
+	// The name by which the rules' `token` condition asks for it. One of several may be without. Default: none.
+	Name string `json:"name,omitempty"`
+
+	// Where the credential may be, in order: the first place that holds one counts, and another place that holds
+	// another one makes the request malformed. Default: the dialect's usual places.
+	From []Source `json:"from,omitempty"`
+
+	// What a signed token must be.
+	JWT *token.JWT `json:"jwt,omitempty"`
+
+	// Fixed tokens, any of which will do. They say nothing about a stream: one is good for whatever the rules allow to
+	// it. Values take `{env.*}` and `{file.*}` placeholders.
+	Static []string `json:"static,omitempty"`
+
+	// The claim that names the streams a token is good for: `name`, `app/name`, a list, or patterns of those, where `*`
+	// stands within a path segment and `**` across them. What has a slash names the app too, where the server has apps.
+	// A token without the claim is not valid. Default: `stream`.
+	StreamClaim string `json:"stream_claim,omitempty"`
+
+	// Whether a token without that claim is good for every stream.
+	AnyStream bool `json:"any_stream,omitempty"`
+
+	// The claim that says what a token is good for: `publish`, `play` or a list. A token without it is good for playing
+	// only. Default: `mode`.
+	ModeClaim string `json:"mode_claim,omitempty"`
+
+	// The claim that binds a token to the client's address, as the media server reports it, where it is present.
+	// Default: `ip`.
+	IPClaim string `json:"ip_claim,omitempty"`
+
+	static []secret.Value
+}
+
+// accepted is a credential that is good for the request.
+type accepted struct {
+	subject string
+	expires time.Time // zero: never
+	claims  *jose.Token
+}
+
+// provision resolves the token's secrets and refuses what could not hold with a server that is able to do what ability
+// says.
+func (t *Token) provision(ctx caddy.Context, ability Ability) error {
+	switch {
+	case t.Name == "valid" || t.Name == "absent":
+		return fmt.Errorf("a token cannot be named %s: the word has a meaning of its own", t.Name)
+	case (t.JWT != nil) == (len(t.Static) > 0):
+		return errors.New("needs either jwt or static")
+	case t.JWT != nil:
+		if err := t.JWT.Provision(ctx); err != nil {
+			return fmt.Errorf("jwt: %w", err)
+		}
+	case t.StreamClaim != "" || t.AnyStream || t.ModeClaim != "" || t.IPClaim != "":
+		return errors.New("static tokens carry no claims: stream_claim, any_stream, mode_claim and ip_claim say nothing about them")
+	default:
+		secrets := make([]credential.Secret, len(t.Static))
+		for i, value := range t.Static {
+			secrets[i].Value = value
+		}
+		var err error
+		if t.static, err = credential.Resolve("static", secrets, nil); err != nil {
+			return err
+		}
+		credential.WarnWeak(ctx.Logger(), "static token", t.static)
+	}
+	for target, usual := range map[*string]string{&t.StreamClaim: "stream", &t.ModeClaim: "mode", &t.IPClaim: "ip"} {
+		if *target == "" {
+			*target = usual
+		}
+	}
+	if len(t.From) == 0 {
+		t.From = ability.Sources
+	}
+	for i, source := range t.From {
+		if err := source.check(ability); err != nil {
+			return fmt.Errorf("from: %w", err)
+		}
+		if slices.Contains(t.From[:i], source) {
+			return fmt.Errorf("from %s %s stands twice", source.From, source.Name)
+		}
+	}
+	return nil
+}
+
+// check refuses a place that there is not.
+func (s Source) check(ability Ability) error {
+	switch s.From {
+	case "query", "field":
+		if s.Name == "" {
+			return fmt.Errorf("%s needs a name", s.From)
+		}
+	case "user", "password":
+		if s.Name != "" {
+			return fmt.Errorf("%s takes no name", s.From)
+		}
+		if !ability.Has(FeatureUser) {
+			return fmt.Errorf("%s hands on no %s", ability.Server, s.From)
+		}
+	default:
+		return fmt.Errorf("unknown place '%s'; there are query, field, user and password", s.From)
+	}
+	return nil
+}
+
+// credential returns what q holds in the places for it, or "". Two that differ, and a place that can be read in two
+// ways, are verdict.Malformed: the server, or the client's next request, might mean the other one.
+func (t *Token) credential(q *Request) (string, error) {
+	found := ""
+	for _, source := range t.From {
+		value := ""
+		switch source.From {
+		case "query":
+			if q.QueryErr != nil {
+				return "", verdict.Errorf(verdict.Malformed, "the client's query cannot be read without doubt")
+			}
+			values := q.Query[source.Name]
+			if len(values) > 1 {
+				return "", verdict.Errorf(verdict.Malformed, "%d query parameters named %s", len(values), source.Name)
+			}
+			if len(values) == 1 {
+				value = values[0]
+			}
+		case "field":
+			value = q.Fields[source.Name]
+		case "user":
+			value = q.User
+		case "password":
+			value = q.Password
+		}
+		switch {
+		case value == "" || value == found:
+		case found == "":
+			found = value
+		default:
+			return "", verdict.Errorf(verdict.Malformed, "two different credentials in one request")
+		}
+	}
+	return found, nil
+}
+
+// judge checks the credential of q. Without one the error is verdict.Missing.
+func (t *Token) judge(ctx context.Context, q *Request, now time.Time) (*accepted, error) {
+	presented, err := t.credential(q)
+	if err != nil {
+		return nil, err
+	}
+	if presented == "" {
+		return nil, verdict.Errorf(verdict.Missing, "no token")
+	}
+	if t.JWT == nil {
+		if _, ok := secret.Match(t.static, []byte(presented)); !ok {
+			return nil, verdict.Errorf(verdict.BadSignature, "not a known token")
+		}
+		return new(accepted), nil
+	}
+	claims, err := t.JWT.Verify(ctx, presented, now)
+	if err != nil {
+		return nil, err
+	}
+	for _, check := range []func(*Request, strictjson.Value) error{t.checkStream, t.checkMode, t.checkIP} {
+		if err := check(q, claims.Claims); err != nil {
+			return nil, err
+		}
+	}
+	return &accepted{subject: claims.Subject, expires: t.expires(claims), claims: claims}, nil
+}
+
+// expires returns when a token ends: at its `exp`, or when max_age is over.
+func (t *Token) expires(claims *jose.Token) time.Time {
+	end := claims.Expires
+	if age := t.JWT.Window(); age > 0 && !claims.IssuedAt.IsZero() {
+		if byAge := claims.IssuedAt.Add(age); end.IsZero() || byAge.Before(end) {
+			end = byAge
+		}
+	}
+	return end
+}
+
+// checkStream holds the stream claim against the stream of q.
+func (t *Token) checkStream(q *Request, claims strictjson.Value) error {
+	value, ok := claims.Get(t.StreamClaim)
+	if !ok {
+		if t.AnyStream {
+			return nil
+		}
+		return verdict.Errorf(verdict.BadClaim, "the token has no claim %s, which names its streams", t.StreamClaim)
+	}
+	patterns, ok := texts(value)
+	if !ok {
+		return verdict.Errorf(verdict.BadClaim, "the token's claim %s is neither a name nor a list of names", t.StreamClaim)
+	}
+	for _, pattern := range patterns {
+		g, err := compileGlob(pattern, '/')
+		if err != nil {
+			return verdict.Errorf(verdict.BadClaim, "the token's claim %s holds what is no name", t.StreamClaim)
+		}
+		// On a server with apps, a name with a slash would else be good for that name in every other app.
+		named := q.Name
+		if strings.Contains(pattern, "/") {
+			named = q.Stream()
+		}
+		if g.match(named) {
+			return nil
+		}
+	}
+	return verdict.Errorf(verdict.BadClaim, "the token is for another stream")
+}
+
+// checkMode holds the mode claim against the mode of q.
+func (t *Token) checkMode(q *Request, claims strictjson.Value) error {
+	modes := []string{string(Play)}
+	if value, ok := claims.Get(t.ModeClaim); ok {
+		if modes, ok = texts(value); !ok {
+			return verdict.Errorf(verdict.BadClaim, "the token's claim %s is neither a mode nor a list of modes", t.ModeClaim)
+		}
+	}
+	if !slices.Contains(modes, string(q.Mode)) {
+		return verdict.Errorf(verdict.BadClaim, "the token is not good to %s", q.Mode)
+	}
+	return nil
+}
+
+// checkIP holds the address claim, if there is one, against the address of q.
+func (t *Token) checkIP(q *Request, claims strictjson.Value) error {
+	value, ok := claims.Get(t.IPClaim)
+	if !ok {
+		return nil
+	}
+	text, ok := value.Text()
+	bound, err := netip.ParseAddr(text)
+	if !ok || err != nil {
+		return verdict.Errorf(verdict.BadClaim, "the token's claim %s is not an address", t.IPClaim)
+	}
+	if !q.IP.IsValid() || bound.Unmap() != q.IP.Unmap().WithZone("") {
+		return verdict.Errorf(verdict.BadClaim, "the token is for another address")
+	}
+	return nil
+}
+
+// texts reads a claim that is a text or a list of texts, none of them empty.
+func texts(value strictjson.Value) ([]string, bool) {
+	items := []strictjson.Value{value}
+	if value.Kind() == strictjson.Array {
+		items = value.Items()
+	}
+	list := make([]string, 0, len(items))
+	for _, item := range items {
+		text, ok := item.Text()
+		if !ok || text == "" {
+			return nil, false
+		}
+		list = append(list, text)
+	}
+	return list, len(list) > 0
+}
+
+// hasAll reports whether the token has all of claims, each with one of its values.
+func (a *accepted) hasAll(claims []token.Claim) bool {
+	for _, claim := range claims {
+		if a.claims == nil || !claim.Holds(a.claims.Claims) {
+			return false
+		}
+	}
+	return true
+}
+
+// claim gives a claim as text, or "".
+func (a *accepted) claim(name string) string {
+	if a == nil || a.claims == nil {
+		return ""
+	}
+	text, _ := a.claims.Text(name)
+	return text
+}
