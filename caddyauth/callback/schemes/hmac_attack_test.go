@@ -283,3 +283,11 @@ func TestURLsAreVerifiedBehindAProxyThatEndsTLS(t *testing.T) {
 		})
 	}
 }
+
+// The words of a payload that are shorthands of Caddy's own stay words.
+func TestAPayloadKeepsItsWordsInACaddyfile(t *testing.T) {
+	bed := gate(t, "hmac {\nsecret key\nheader Sig\npayload \"{method} {path} {header.X-Kind} {body}\"\n}")
+	sig := hex.EncodeToString(macOf([]byte("key"), "POST /hook k body"))
+	want(t, bed.Do(t, post("body", time.Now(), "Sig", sig, "X-Kind", "k")), "body", 200)
+	want(t, bed.Do(t, post("body", time.Now(), "Sig", sig, "X-Kind", "other")), "", 401)
+}
