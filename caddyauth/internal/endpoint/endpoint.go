@@ -102,11 +102,11 @@ func guard(ctx context.Context, _, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// Client returns a client that follows no redirects, sends no cookies and asks for no compression, so that a cap on
-// what is read is a cap on what is held. idle is how many unused connections it keeps; 0 keeps none.
+// Client returns a client for Do. It asks for no compression, so that a cap on what is read is a cap on what is held.
+// idle is how many unused connections it keeps; 0 keeps none.
 func Client(idle int) *http.Client {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, ControlContext: guard}
-	return Strict(&http.Client{Transport: &http.Transport{
+	return &http.Client{Transport: &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            dialer.DialContext,
 		TLSHandshakeTimeout:    5 * time.Second,
@@ -116,15 +116,7 @@ func Client(idle int) *http.Client {
 		MaxIdleConns:           idle,
 		IdleConnTimeout:        30 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
-	}})
-}
-
-// Strict returns a copy of client that follows no redirects and sends no cookies.
-func Strict(client *http.Client) *http.Client {
-	strict := *client
-	strict.Jar = nil
-	strict.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &strict
+	}}
 }
 
 // Failure says why a call gave nothing. The set is closed.
@@ -147,8 +139,8 @@ type Error struct {
 // Error gives the kind of failure. It holds no URL: those may hold secrets.
 func (e *Error) Error() string { return string(e.Failure) }
 
-// Do sends r and reads at most limit bytes of an answer of status 200. Its only errors are of type *Error. The whole
-// exchange ends with the context of r.
+// Do sends r and reads at most limit bytes of an answer of status 200. It follows no redirects and sends no cookies,
+// whatever the client would. Its only errors are of type *Error. The whole exchange ends with the context of r.
 func Do(client *http.Client, r *http.Request, limit int64) ([]byte, http.Header, error) {
 	ctx := r.Context()
 	if r.URL.Scheme == "http" {
@@ -156,7 +148,10 @@ func Do(client *http.Client, r *http.Request, limit int64) ([]byte, http.Header,
 	}
 	// Said aloud, it also keeps a transport that is not ours from inflating behind the cap's back.
 	r.Header.Set("Accept-Encoding", "identity")
-	response, err := client.Do(r)
+	strict := *client
+	strict.Jar = nil
+	strict.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	response, err := strict.Do(r)
 	if err != nil {
 		return nil, nil, broken(ctx)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -94,6 +95,23 @@ func TestAURLOfSomebodyElseReachesNothingHereWhateverItsNameMeans(t *testing.T) 
 	}
 }
 
+func TestPlainHTTPIsHeldToThisMachineWhenItsNameIsResolved(t *testing.T) {
+	for address, held := range map[string]bool{"http://localhost:1/": true, "https://localhost:1/": false} {
+		var got any
+		client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			got = ctx.Value(reachKey{})
+			return nil, io.EOF
+		}}}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Do(client, r, 10); err == nil || (got == onlyHere) != held {
+			t.Errorf("%s may reach %v", address, got)
+		}
+	}
+}
+
 func TestAnAnswerIsReadToItsLimitAndNoFurther(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer  func(w http.ResponseWriter)
@@ -107,7 +125,7 @@ func TestAnAnswerIsReadToItsLimitAndNoFurther(t *testing.T) {
 		}, TooLarge},
 		"another status": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusAccepted) }, Status},
 		"a redirect": {func(w http.ResponseWriter) {
-			w.Header().Set("Location", "/")
+			w.Header().Set("Location", "/there")
 			w.WriteHeader(http.StatusTemporaryRedirect)
 		}, Status},
 		"broken off": {func(w http.ResponseWriter) {
@@ -120,7 +138,9 @@ func TestAnAnswerIsReadToItsLimitAndNoFurther(t *testing.T) {
 				if got := r.Header.Get("Accept-Encoding"); got != "identity" {
 					t.Errorf("the call asks for the encoding %q", got)
 				}
-				c.answer(w)
+				if r.URL.Path != "/there" {
+					c.answer(w)
+				}
 			}))
 			defer server.Close()
 			client := Client(1)

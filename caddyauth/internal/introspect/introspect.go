@@ -119,6 +119,7 @@ func New(config Config) (*Client, error) {
 	c := &Client{
 		config:   config,
 		url:      u.String(),
+		client:   config.Client,
 		now:      config.Now,
 		flights:  map[key]*flight{},
 		active:   newCache(maxEntries, maxCached),
@@ -127,9 +128,7 @@ func New(config Config) (*Client, error) {
 	if c.now == nil {
 		c.now = clock.Now
 	}
-	if config.Client != nil {
-		c.client = endpoint.Strict(config.Client)
-	} else {
+	if c.client == nil {
 		c.client = endpoint.Client(8)
 	}
 	c.life, c.end = context.WithCancel(context.Background())

@@ -92,12 +92,12 @@ func TestKnownAttacks(t *testing.T) {
 		config.Policy = "bar"
 		b := open(t, config)
 		for _, other := range []func(*Config){
-			func(c *Config) {}, func(c *Config) { c.URL += "/" }, func(c *Config) { c.ClientID += "x" },
+			func(c *Config) { c.Policy = "" }, func(c *Config) { c.URL += "/" }, func(c *Config) { c.ClientID += "x" },
 			func(c *Config) { c.ClientID, c.Policy = "caddyb", "ar" },
 		} {
 			changed := config
 			other(&changed)
-			if a.key("token") == open(t, changed).key("token") {
+			if b.key("token") == open(t, changed).key("token") {
 				t.Errorf("%+v shares answers with another policy", changed.Policy)
 			}
 		}
@@ -117,6 +117,9 @@ func TestKnownAttacks(t *testing.T) {
 		}
 		h.move(time.Millisecond)
 		want(t, c, "token", verdict.Expired)
+		if s.calls.Load() != 2 {
+			t.Error("an answer is kept past the token's exp")
+		}
 	})
 	t.Run("in-cache-revoked", func(t *testing.T) {
 		h := newHands()

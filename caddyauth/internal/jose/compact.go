@@ -3,6 +3,7 @@ package jose
 import (
 	"encoding/base64"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,24 +17,22 @@ func refuse(detail string) *verdict.Error {
 	return &verdict.Error{Reason: verdict.BadCredential, Detail: detail}
 }
 
-// signed is a token in its parts.
+// signed is what a signature is checked by.
 type signed struct {
-	input     []byte // what was signed: header and claims as they were sent
+	input     []byte // header and claims as they were sent, with the dot
 	signature []byte
-	token     Token
 }
 
 // parse takes a token apart. Nothing in it is to be believed yet.
-func (p *Policy) parse(compact string) (*signed, *verdict.Error) {
+func (p *Policy) parse(compact string) (*Token, signed, *verdict.Error) {
 	if len(compact) > MaxTokenBytes {
-		return nil, refuse("token is too long")
+		return nil, signed{}, refuse("token is too long")
 	}
 	first, second, ok := dots(compact)
 	if !ok {
-		return nil, refuse("token is not three base64url segments")
+		return nil, signed{}, refuse("token is not three base64url segments")
 	}
 	raw := []byte(compact)
-	parts := &signed{input: raw[:second]}
 
 	// One buffer takes all three, and one string the two that are JSON.
 	var small [1024]byte
@@ -45,35 +44,48 @@ func (p *Policy) parse(compact string) (*signed, *verdict.Error) {
 	claims, ok2 := decode(decoded[header:], raw[first+1:second])
 	signature, ok3 := decode(decoded[header+claims:], raw[second+1:])
 	if !ok1 || !ok2 || !ok3 {
-		return nil, refuse("token is not canonical base64url")
+		return nil, signed{}, refuse("token is not canonical base64url")
 	}
-	parts.signature = append([]byte(nil), decoded[header+claims:header+claims+signature]...)
 	text := string(decoded[:header+claims])
 
-	if err := p.header(&parts.token, text[:header]); err != nil {
-		return nil, err
+	token := new(Token)
+	if refusal := p.header(token, text[:header]); refusal != nil {
+		return nil, signed{}, refusal
 	}
-	if err := parts.token.claims(text[header:]); err != nil {
-		return nil, err
+	if refusal := token.claims(text[header:]); refusal != nil {
+		return nil, signed{}, refusal
 	}
-	return parts, nil
+	return token, signed{
+		input:     raw[:second],
+		signature: append([]byte(nil), decoded[header+claims:header+claims+signature]...),
+	}, nil
 }
 
 // dots finds the two dots of a token whose three segments are not empty and have no other characters than base64url's.
 // Go's decoder skips CR and LF even when it is strict, and splitting would allocate for every dot (CVE-2025-30204).
 func dots(compact string) (first, second int, ok bool) {
-	for i := range len(compact) {
-		switch c := compact[i]; {
-		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '_', c == '-':
-		case c == '.' && first == 0 && i > 0:
-			first = i
-		case c == '.' && first > 0 && second == 0 && i > first+1:
-			second = i
-		default:
-			return 0, 0, false
+	first = strings.IndexByte(compact, '.')
+	second = first + 1 + strings.IndexByte(compact[first+1:], '.')
+	if first < 1 || second < first+2 || second == len(compact)-1 {
+		return 0, 0, false
+	}
+	return first, second, letters(compact[:first]) && letters(compact[first+1:second]) && letters(compact[second+1:])
+}
+
+// letters reports whether text has base64url's letters only. One bit for each byte, for the branches of comparisons
+// would be guessed wrong at every other letter.
+func letters(text string) bool {
+	const (
+		below64 = 1<<'-' | (1<<10-1)<<'0'
+		above64 = (1<<26-1)<<('A'-64) | 1<<('_'-64) | (1<<26-1)<<('a'-64)
+	)
+	set := [4]uint64{below64, above64}
+	for i := range len(text) {
+		if c := text[i]; set[c>>6]>>(c&63)&1 == 0 {
+			return false
 		}
 	}
-	return first, second, second > 0 && second < len(compact)-1
+	return true
 }
 
 // decode writes what a segment stands for to the beginning of to, and refuses unused bits.
@@ -114,7 +126,7 @@ func (p *Policy) header(t *Token, text string) *verdict.Error {
 			return refuse("header has a member that is not supported: " + member.Name)
 		}
 	}
-	if !contains(p.Algorithms, t.Algorithm) {
+	if !slices.Contains(p.Algorithms, t.Algorithm) {
 		return refuse("alg is not an allowed algorithm")
 	}
 	if !typed && p.RequireType {
@@ -201,12 +213,7 @@ func (p *Policy) allowsType(typ string) bool {
 	if len(p.Types) == 0 {
 		return sameType(typ, "JWT")
 	}
-	for _, allowed := range p.Types {
-		if sameType(typ, allowed) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.Types, func(allowed string) bool { return sameType(typ, allowed) })
 }
 
 func sameType(a, b string) bool {

@@ -13,11 +13,13 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// maxTries bounds how many keys one token is tried with, so that a token without a kid cannot cost a hundred checks.
+// maxTries bounds how many public keys one token is tried with, so that a token without a kid cannot cost a hundred
+// checks. Secrets are our own configuration and cheap: all of them count.
 const maxTries = 16
 
 // minModulusBits is RFC 7518 §3.3's least size of an RSA key.
@@ -43,6 +45,9 @@ type Key struct {
 
 // Format prints the label only, for every verb and flag: a Secret must not print.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "key "+k.Label) }
+
+// MarshalText gives the label only, to encoding/json too.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.Label), nil }
 
 // KeySource gives the keys that an unverified token may have been signed with. It may read its header and claims to
 // choose among keys that it has, and must do nothing else that they say. At most 16 of the keys that fit are tried.
@@ -106,9 +111,15 @@ func strictPSS(method *jwt.SigningMethodRSAPSS) jwt.SigningMethod {
 	return &jwt.SigningMethodRSAPSS{SigningMethodRSA: method.SigningMethodRSA, Options: method.Options}
 }
 
+// Fits reports whether k can be used with an algorithm at all: for a configuration that could never accept a token.
+func (k *Key) Fits(alg string) bool {
+	a, ok := algorithmOf(alg)
+	return ok && k.fits(a, alg, "")
+}
+
 // fits reports whether a token with this alg and kid can be signed with k.
 func (k *Key) fits(a algorithm, alg, kid string) bool {
-	if len(k.Algorithms) > 0 && !contains(k.Algorithms, alg) {
+	if len(k.Algorithms) > 0 && !slices.Contains(k.Algorithms, alg) {
 		return false
 	}
 	if k.ID != "" && kid != "" && k.ID != kid {
@@ -122,29 +133,34 @@ func (k *Key) fits(a algorithm, alg, kid string) bool {
 	}
 	switch public := k.Public.(type) {
 	case *rsa.PublicKey:
-		return (a.family == familyRSA || a.family == familyPSS) && public != nil && public.N != nil &&
-			public.N.BitLen() >= minModulusBits
+		return (a.family == familyRSA || a.family == familyPSS) && strongRSA(public)
 	case *ecdsa.PublicKey:
-		return a.family == familyECDSA && public != nil && public.Curve == a.curve
+		return a.family == familyECDSA && public != nil && public.Curve == a.curve &&
+			public.X != nil && public.Y != nil //nolint:staticcheck // without them ecdsa.Verify panics
 	case ed25519.PublicKey:
 		return a.family == familyEd25519 && len(public) == ed25519.PublicKeySize
 	}
 	return false
 }
 
-// match finds the key among keys that the token was signed with. tried is false if none of them fits it at all.
-func (s *signed) match(keys []Key) (found *Key, tried bool) {
-	a, ok := algorithmOf(s.token.Algorithm)
+// strongRSA reports whether a key is large enough, and its exponent no toy: with 1, anybody can sign.
+func strongRSA(public *rsa.PublicKey) bool {
+	return public != nil && public.N != nil && public.N.BitLen() >= minModulusBits && public.E > 2 && public.E&1 == 1
+}
+
+// match finds the key among keys that t was signed with. tried is false if none of them fits it at all.
+func (s signed) match(t *Token, keys []Key) (found *Key, tried bool) {
+	a, ok := algorithmOf(t.Algorithm)
 	if !ok {
 		return nil, false
 	}
 	tries := 0
 	for i := range keys {
 		key := &keys[i]
-		if tries == maxTries {
+		if tries == maxTries && a.family != familyHMAC {
 			break
 		}
-		if !key.fits(a, s.token.Algorithm, s.token.KeyID) {
+		if !key.fits(a, t.Algorithm, t.KeyID) {
 			continue
 		}
 		tries++
@@ -167,13 +183,4 @@ func hmacHolds(h func() hash.Hash, secret, input, signature []byte) bool {
 	mac := hmac.New(h, secret)
 	mac.Write(input)
 	return hmac.Equal(mac.Sum(nil), signature)
-}
-
-func contains(list []string, text string) bool {
-	for _, item := range list {
-		if item == text {
-			return true
-		}
-	}
-	return false
 }

@@ -40,8 +40,8 @@ func KeysFromPEM(file []byte) (crypto.PublicKey, error) {
 	}
 	switch key := public.(type) {
 	case *rsa.PublicKey:
-		if key.N.BitLen() < minModulusBits {
-			return nil, fmt.Errorf("the RSA key has less than %d bits", minModulusBits)
+		if !strongRSA(key) {
+			return nil, fmt.Errorf("the RSA key has less than %d bits, or an exponent that is not odd and above 2", minModulusBits)
 		}
 		return key, nil
 	case *ecdsa.PublicKey:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
@@ -61,11 +62,11 @@ func (p *Policy) Check() error {
 		one = a.family
 	}
 	switch {
-	case contains(p.Types, ""):
+	case slices.Contains(p.Types, ""):
 		return errors.New("empty type")
-	case contains(p.Issuers, ""):
+	case slices.Contains(p.Issuers, ""):
 		return errors.New("empty issuer")
-	case contains(p.Audiences, ""):
+	case slices.Contains(p.Audiences, ""):
 		return errors.New("empty audience")
 	case p.MaxAge < 0:
 		return errors.New("negative max age")
@@ -90,38 +91,38 @@ func (p *Policy) Check() error {
 // NotYetValid, comes back together with the error, for logs that say which key signed it. Any other refusal comes
 // without a token: whether there is an error is the verdict, never whether there is a token.
 func (p *Policy) Verify(ctx context.Context, compact string, now time.Time) (*Token, error) {
-	parts, refusal := p.parse(compact)
+	token, signed, refusal := p.parse(compact)
 	if refusal != nil {
 		return nil, refusal
 	}
 	if p.Keys == nil {
 		return nil, verdict.Errorf(verdict.Unavailable, "no keys")
 	}
-	keys, err := p.Keys(ctx, &parts.token)
+	keys, err := p.Keys(ctx, token)
 	if err != nil {
 		return nil, verdict.Of(err)
 	}
-	key, tried := parts.match(keys)
+	key, tried := signed.match(token, keys)
 	if !tried {
 		return nil, verdict.Errorf(verdict.UnknownKey, "no key fits the token")
 	}
 	if key == nil {
 		return nil, verdict.Errorf(verdict.BadSignature, "no key has signed the token")
 	}
-	parts.token.Key = key.Label
-	if refusal := p.judge(&parts.token, now); refusal != nil {
-		return &parts.token, refusal
+	token.Key = key.Label
+	if refusal := p.judge(token, now); refusal != nil {
+		return token, refusal
 	}
-	return &parts.token, nil
+	return token, nil
 }
 
 // judge looks at the claims of a genuine token.
 func (p *Policy) judge(t *Token, now time.Time) *verdict.Error {
 	expires, issued := !t.Expires.IsZero(), !t.IssuedAt.IsZero()
 	switch {
-	case len(p.Issuers) > 0 && !contains(p.Issuers, t.Issuer):
+	case len(p.Issuers) > 0 && !slices.Contains(p.Issuers, t.Issuer):
 		return verdict.Errorf(verdict.BadClaim, "iss is not an allowed issuer")
-	case len(p.Audiences) > 0 && !anyOf(p.Audiences, t.Audience):
+	case len(p.Audiences) > 0 && !slices.ContainsFunc(t.Audience, p.allowsAudience):
 		return verdict.Errorf(verdict.BadClaim, "aud names no allowed audience")
 	case !expires && (p.RequireExpiry || p.MaxAge <= 0):
 		return verdict.Errorf(verdict.BadClaim, "exp is missing")
@@ -139,12 +140,4 @@ func (p *Policy) judge(t *Token, now time.Time) *verdict.Error {
 	return nil
 }
 
-// anyOf reports whether one of a is in b.
-func anyOf(a, b []string) bool {
-	for _, item := range a {
-		if contains(b, item) {
-			return true
-		}
-	}
-	return false
-}
+func (p *Policy) allowsAudience(audience string) bool { return slices.Contains(p.Audiences, audience) }

@@ -84,9 +84,9 @@ func New(config Config) (*Set, error) {
 			given++
 		}
 	}
-	client := endpoint.Client(0)
-	if config.Client != nil {
-		client = endpoint.Strict(config.Client)
+	client := config.Client
+	if client == nil {
+		client = endpoint.Client(0)
 	}
 	switch {
 	case given > 1:

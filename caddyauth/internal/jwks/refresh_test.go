@@ -341,3 +341,12 @@ func TestADocumentThatBreaksTheReaderDecidesNothing(t *testing.T) {
 	s.source = func(context.Context, *held) (*held, error) { panic("a defect") }
 	want(t, s, token("one"), verdict.Unavailable)
 }
+
+func TestATokenThatJustHadTheKeysFetchedCausesNoSecondFetch(t *testing.T) {
+	i := newIssuer(t, text(set(ec(t, "one"))))
+	s := open(t, Config{JWKS: i.URL, Now: newHands().now})
+	want(t, s, token("other"), verdict.UnknownKey)
+	if got := i.calls.Load(); got != 1 {
+		t.Errorf("%d fetches", got)
+	}
+}

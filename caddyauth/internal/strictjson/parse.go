@@ -143,11 +143,11 @@ func (p *parser) object(depth int) (Value, error) {
 		p.space()
 	}
 	if depth == 1 { // nobody needs the stack any more
-		return Value{kind: Object, members: p.members[:len(p.members):len(p.members)]}, nil
+		return Value{kind: Object, inner: &inner{members: p.members[:len(p.members):len(p.members)]}}, nil
 	}
 	members := append([]Member(nil), p.members[start:]...)
 	p.members = p.members[:start]
-	return Value{kind: Object, members: members}, nil
+	return Value{kind: Object, inner: &inner{members: members}}, nil
 }
 
 // seen reports whether the object whose members begin at start has one of this name. A few members are looked through;
@@ -200,7 +200,7 @@ func (p *parser) array(depth int) (Value, error) {
 	}
 	items := append([]Value(nil), p.items[start:]...)
 	p.items = p.items[:start]
-	return Value{kind: Array, items: items}, nil
+	return Value{kind: Array, inner: &inner{items: items}}, nil
 }
 
 // number reads -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)? and gives it as it is written.

@@ -50,9 +50,14 @@ type Member struct {
 
 // Value is one JSON value. The zero Value is null. A Value is never changed after Parse returned it.
 type Value struct {
-	kind    Kind
-	truth   bool
-	text    string
+	kind  Kind
+	truth bool
+	text  string
+	inner *inner // of an Array or Object that is not empty
+}
+
+// inner is kept apart, for most values have none, and Values are copied a lot.
+type inner struct {
 	items   []Value
 	members []Member
 }
@@ -70,16 +75,27 @@ func (v Value) Bool() (value, ok bool) { return v.truth, v.kind == Bool }
 func (v Value) Number() (string, bool) { return v.text, v.kind == Number }
 
 // Items of an Array. The caller does not change them.
-func (v Value) Items() []Value { return v.items }
+func (v Value) Items() []Value {
+	if v.inner == nil {
+		return nil
+	}
+	return v.inner.items
+}
 
 // Members of an Object, in the order in which they were written. The caller does not change them.
-func (v Value) Members() []Member { return v.members }
+func (v Value) Members() []Member {
+	if v.inner == nil {
+		return nil
+	}
+	return v.inner.members
+}
 
 // Get the member of exactly this name. On anything but an Object there is none.
 func (v Value) Get(name string) (Value, bool) {
-	for i := range v.members {
-		if v.members[i].Name == name {
-			return v.members[i].Value, true
+	members := v.Members()
+	for i := range members {
+		if members[i].Name == name {
+			return members[i].Value, true
 		}
 	}
 	return Value{}, false
@@ -97,15 +113,15 @@ func (v Value) Any() any {
 	case String:
 		return v.text
 	case Array:
-		list := make([]any, len(v.items))
-		for i := range v.items {
-			list[i] = v.items[i].Any()
+		list := make([]any, len(v.Items()))
+		for i, item := range v.Items() {
+			list[i] = item.Any()
 		}
 		return list
 	case Object:
-		object := make(map[string]any, len(v.members))
-		for i := range v.members {
-			object[v.members[i].Name] = v.members[i].Value.Any()
+		object := make(map[string]any, len(v.Members()))
+		for _, member := range v.Members() {
+			object[member.Name] = member.Value.Any()
 		}
 		return object
 	default:
@@ -125,22 +141,22 @@ func (v Value) AppendJSON(to []byte) []byte {
 		return appendString(to, v.text)
 	case Array:
 		to = append(to, '[')
-		for i := range v.items {
+		for i, item := range v.Items() {
 			if i > 0 {
 				to = append(to, ',')
 			}
-			to = v.items[i].AppendJSON(to)
+			to = item.AppendJSON(to)
 		}
 		return append(to, ']')
 	case Object:
 		to = append(to, '{')
-		for i := range v.members {
+		for i, member := range v.Members() {
 			if i > 0 {
 				to = append(to, ',')
 			}
-			to = appendString(to, v.members[i].Name)
+			to = appendString(to, member.Name)
 			to = append(to, ':')
-			to = v.members[i].Value.AppendJSON(to)
+			to = member.Value.AppendJSON(to)
 		}
 		return append(to, '}')
 	default:
