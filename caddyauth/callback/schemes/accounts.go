@@ -5,10 +5,9 @@ import (
 	"slices"
 	"strconv"
 
-	"go.uber.org/zap"
-
 	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/caddyauth/callbacks/caddyauth/internal/secret"
+	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )

@@ -13,6 +13,15 @@ import (
 
 // The challenges here come as ordinary messages, whose signature has held before these functions see them.
 
+// parsed reads a body. One that is not JSON is not a challenge: null has no members.
+func parsed(body []byte) strictjson.Value {
+	value, err := strictjson.Parse(body)
+	if err != nil {
+		return strictjson.Value{}
+	}
+	return value
+}
+
 // member gives a text member of a JSON object in a JSON object …, by its path.
 func member(value strictjson.Value, path ...string) string {
 	for _, name := range path {
@@ -24,8 +33,8 @@ func member(value strictjson.Value, path ...string) string {
 
 // signedSlack echoes the challenge of Slack's `url_verification`.
 func signedSlack(_ *callback.Request, body []byte, _ secret.Value) (answerFunc, error) {
-	event, err := strictjson.Parse(body)
-	if err != nil || member(event, "type") != "url_verification" {
+	event := parsed(body)
+	if member(event, "type") != "url_verification" {
 		return nil, nil
 	}
 	token := member(event, "challenge")
@@ -38,10 +47,7 @@ func signedTwitch(q *callback.Request, body []byte, _ secret.Value) (answerFunc,
 	if q.HTTP.Header.Get("Twitch-Eventsub-Message-Type") != "webhook_callback_verification" {
 		return nil, nil
 	}
-	event, err := strictjson.Parse(body)
-	if err != nil {
-		return nil, nil
-	}
+	event := parsed(body)
 	if _, ok := event.Get("challenge"); !ok {
 		return nil, nil
 	}
@@ -51,8 +57,8 @@ func signedTwitch(q *callback.Request, body []byte, _ secret.Value) (answerFunc,
 
 // signedZoom answers `endpoint.url_validation` with the MAC of its token, by the key that signs the events.
 func signedZoom(_ *callback.Request, body []byte, key secret.Value) (answerFunc, error) {
-	event, err := strictjson.Parse(body)
-	if err != nil || member(event, "event") != "endpoint.url_validation" {
+	event := parsed(body)
+	if member(event, "event") != "endpoint.url_validation" {
 		return nil, nil
 	}
 	token := member(event, "payload", "plainToken")
@@ -68,10 +74,7 @@ func signedZoom(_ *callback.Request, body []byte, key secret.Value) (answerFunc,
 // signedDiscord answers the PING of an interactions endpoint, which is of type 1 and has no event, and of webhook
 // events, which is of type 0.
 func signedDiscord(_ *callback.Request, body []byte, _ secret.Value) (answerFunc, error) {
-	message, err := strictjson.Parse(body)
-	if err != nil {
-		return nil, nil
-	}
+	message := parsed(body)
 	if _, isEvent := message.Get("event"); isEvent {
 		return nil, nil
 	}

@@ -81,10 +81,14 @@ func TestChallengesAreAnsweredAsTheSenderExpects(t *testing.T) {
 		status                                int
 		prepare                               func(*http.Request)
 	}{
-		{"zoom_crc", "zoom", `{"payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"},"event_ts":1654503849680,"event":"endpoint.url_validation"}`,
-			`{"plainToken":"qgg8vlvZRS6UYooatFL8Aw","encryptedToken":"6da50b17587d927fce9827d4da015c16a190793db99920bd6cb5e60eecfc7574"}`, "application/json", 200, nil},
-		{"slack", "slack", `{"type":"url_verification","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"}`,
-			"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P", "text/plain; charset=utf-8", 200, nil},
+		{
+			"zoom_crc", "zoom", `{"payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"},"event_ts":1654503849680,"event":"endpoint.url_validation"}`,
+			`{"plainToken":"qgg8vlvZRS6UYooatFL8Aw","encryptedToken":"6da50b17587d927fce9827d4da015c16a190793db99920bd6cb5e60eecfc7574"}`, "application/json", 200, nil,
+		},
+		{
+			"slack", "slack", `{"type":"url_verification","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"}`,
+			"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P", "text/plain; charset=utf-8", 200, nil,
+		},
 		{"twitch", "twitch", `{"challenge":"pogchamp-kappa-360noscope-vohiyo","subscription":{}}`, "pogchamp-kappa-360noscope-vohiyo", "text/plain; charset=utf-8", 200, twitch},
 		{"discord interactions", "discord", `{"type":1,"id":"1","token":"x"}`, `{"type":1}`, "application/json", 200, nil},
 		{"discord webhook events", "discord", `{"version":1,"application_id":"1","type":0}`, "", "", 204, nil},

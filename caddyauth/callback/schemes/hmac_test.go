@@ -35,43 +35,53 @@ func TestHMACCanSayHowOtherSendersSign(t *testing.T) {
 	}{
 		"the body alone, bare": {
 			[]string{"secret key", "header Sig"},
-			map[string]string{"Sig": macHex("key", body)}, false,
+			map[string]string{"Sig": macHex("key", body)},
+			false,
 		},
 		"iron.xyz: time and body, hex behind v1=": {
 			[]string{"secret key", "header X-Signature", "prefix v1=", "payload {timestamp}{body}", "timestamp header X-Timestamp"},
-			map[string]string{"X-Signature": "v1=" + macHex("key", "1700000000"+body), "X-Timestamp": "1700000000"}, false,
+			map[string]string{"X-Signature": "v1=" + macHex("key", "1700000000"+body), "X-Timestamp": "1700000000"},
+			false,
 		},
 		"HaloPSA: a space behind the prefix": {
 			[]string{"secret key", "header Sig", `prefix "sha256= "`},
-			map[string]string{"Sig": "sha256= " + macHex("key", body)}, false,
+			map[string]string{"Sig": "sha256= " + macHex("key", body)},
+			false,
 		},
 		"as Stripe": {
 			[]string{"secret key", "header Sig", "signature pair v1", "timestamp pair t", "payload {timestamp}.{body}"},
-			map[string]string{"Sig": "t=1700000000,v1=" + macHex("key", "1700000000."+body)}, false,
+			map[string]string{"Sig": "t=1700000000,v1=" + macHex("key", "1700000000."+body)},
+			false,
 		},
 		"as Paddle": {
 			[]string{"secret key", "header Sig", "signature pair h1", "separator ;", "timestamp pair ts", "payload {timestamp}:{body}"},
-			map[string]string{"Sig": "ts=1700000000;h1=" + macHex("key", "1700000000:"+body)}, false,
+			map[string]string{"Sig": "ts=1700000000;h1=" + macHex("key", "1700000000:"+body)},
+			false,
 		},
 		"a list of signatures": {
 			[]string{"secret key", "header Sig", `separator " "`, "prefix v1,", "payload {id}.{timestamp}.{body}", "timestamp header T ms", "id header I"},
-			map[string]string{"Sig": "v1,00 v1," + macHex("key", "m.1700000000000."+body), "T": "1700000000000", "I": "m"}, true,
+			map[string]string{"Sig": "v1,00 v1," + macHex("key", "m.1700000000000."+body), "T": "1700000000000", "I": "m"},
+			true,
 		},
 		"method, path and a header, SHA-512 in base64url": {
 			[]string{"secret key", "header Sig", "algorithm sha512", "encoding base64url", `payload "{method} {path} {header.Content-Type} {body}"`},
-			map[string]string{"Sig": base64.RawURLEncoding.EncodeToString(sha512MAC.Sum(nil)), "Content-Type": "application/json"}, false,
+			map[string]string{"Sig": base64.RawURLEncoding.EncodeToString(sha512MAC.Sum(nil)), "Content-Type": "application/json"},
+			false,
 		},
 		"the hash of the body, and the public URL": {
 			[]string{"secret key", "header Sig", "payload {url}.{body_sha256}"},
-			map[string]string{"Sig": macHex("key", "https://hooks.example.com/cb."+hex.EncodeToString(hash[:]))}, false,
+			map[string]string{"Sig": macHex("key", "https://hooks.example.com/cb."+hex.EncodeToString(hash[:]))},
+			false,
 		},
 		"lines, and a secret in base64": {
 			[]string{"secret YWJj", "secret_encoding base64", "encoding base64", "header Sig", `payload {timestamp}\n{body}`, "timestamp header T"},
-			map[string]string{"Sig": base64.StdEncoding.EncodeToString(decoded.Sum(nil)), "T": "1700000000"}, false,
+			map[string]string{"Sig": base64.StdEncoding.EncodeToString(decoded.Sum(nil)), "T": "1700000000"},
+			false,
 		},
 		"a time in RFC 3339": {
 			[]string{"secret key", "header Sig", "payload {timestamp}{body}", "timestamp header T rfc3339", "tolerance 10s"},
-			map[string]string{"Sig": macHex("key", "2023-11-14T22:13:20Z"+body), "T": "2023-11-14T22:13:20Z"}, false,
+			map[string]string{"Sig": macHex("key", "2023-11-14T22:13:20Z"+body), "T": "2023-11-14T22:13:20Z"},
+			false,
 		},
 	} {
 		s := mustLoad(t, "hmac", test.options...)

@@ -256,6 +256,7 @@ func signing(t testing.TB, name string) (Signing, []string) {
 		by.Secret = base64.StdEncoding.EncodeToString([]byte(raw))
 	case signature.StandardWebhooksKey:
 		by.Secret = "whsec_" + base64.StdEncoding.EncodeToString([]byte(raw))
+	default:
 	}
 	options[0] = "secret " + by.Secret
 	switch name {
@@ -394,6 +395,7 @@ func TestOldAndNewSecretsAreBothAcceptedAndNamed(t *testing.T) {
 		switch senders[name].spec.Key {
 		case signature.Base64Key, signature.StandardWebhooksKey:
 			old = strings.Replace(options[0], "MDEy", "MTIz", 1)
+		default:
 		}
 		s := mustLoad(t, name, old+" old", options[0]+" new")
 		r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
@@ -422,20 +424,48 @@ func TestSenderConfigurationsThatPretendAreRefused(t *testing.T) {
 	for _, test := range []struct {
 		sender, option string
 	}{
-		{"github", ""}, {"github", "secret {env.SENDER_EMPTY}"}, {"github", "secret {env.SENDER_UNSET}"}, {"github", `secret ""`},
-		{"github", "secret a\ntolerance 5m"}, {"github", "secret a\nanswer_challenge"}, {"github", "public_key a"}, {"github", "secret a\nverify_token b"},
-		{"github", "secret a\nalgorithm sha1"}, {"github", "secret a b c"}, {"github", "secret a x\nsecret b x"},
-		{"stripe", "secret a\ntolerance 5m\ntolerance 6m"}, {"stripe", "secret a\ntolerance 0s"}, {"stripe", "secret a\ntolerance -5m"},
-		{"slack", "secret a\nanswer_challenge yes"}, {"slack", "secret a\nanswer_challenge\nanswer_challenge"},
-		{"meta", "secret a\nanswer_challenge"}, {"meta", "secret a\nverify_token b"},
-		{"discord", "secret a"}, {"discord", "public_key zz"}, {"discord", "public_key 00"}, {"discord", "public_key 03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8\nsecret a"},
-		{"telnyx", "public_key AAAA"}, {"sendgrid", "public_key AAAA"},
-		{"standard_webhooks", "secret whsec_"}, {"standard_webhooks", "secret whsec_not base64"}, {"standard_webhooks", "secret plain-text-secret"},
-		{"standard_webhooks", ""}, {"standard_webhooks", "public_key whpk_AAAA"},
-		{"daily", "secret not-base64!"}, {"adyen", "secret not-hex"},
-		{"gitlab", ""}, {"gitlab", "secret a\ntolerance 5m"},
-		{"livekit", ""}, {"livekit", "secret a"}, {"livekit", "account a"}, {"livekit", "account a b\naccount a c"}, {"livekit", "account a {env.SENDER_EMPTY}"},
-		{"sinch", "account a not-base64!"}, {"sinch", ""}, {"messagebird", ""}, {"messagebird", "account a b"},
+		{"github", ""},
+		{"github", "secret {env.SENDER_EMPTY}"},
+		{"github", "secret {env.SENDER_UNSET}"},
+		{"github", `secret ""`},
+		{"github", "secret a\ntolerance 5m"},
+		{"github", "secret a\nanswer_challenge"},
+		{"github", "public_key a"},
+		{"github", "secret a\nverify_token b"},
+		{"github", "secret a\nalgorithm sha1"},
+		{"github", "secret a b c"},
+		{"github", "secret a x\nsecret b x"},
+		{"stripe", "secret a\ntolerance 5m\ntolerance 6m"},
+		{"stripe", "secret a\ntolerance 0s"},
+		{"stripe", "secret a\ntolerance -5m"},
+		{"slack", "secret a\nanswer_challenge yes"},
+		{"slack", "secret a\nanswer_challenge\nanswer_challenge"},
+		{"meta", "secret a\nanswer_challenge"},
+		{"meta", "secret a\nverify_token b"},
+		{"discord", "secret a"},
+		{"discord", "public_key zz"},
+		{"discord", "public_key 00"},
+		{"discord", "public_key 03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8\nsecret a"},
+		{"telnyx", "public_key AAAA"},
+		{"sendgrid", "public_key AAAA"},
+		{"standard_webhooks", "secret whsec_"},
+		{"standard_webhooks", "secret whsec_not base64"},
+		{"standard_webhooks", "secret plain-text-secret"},
+		{"standard_webhooks", ""},
+		{"standard_webhooks", "public_key whpk_AAAA"},
+		{"daily", "secret not-base64!"},
+		{"adyen", "secret not-hex"},
+		{"gitlab", ""},
+		{"gitlab", "secret a\ntolerance 5m"},
+		{"livekit", ""},
+		{"livekit", "secret a"},
+		{"livekit", "account a"},
+		{"livekit", "account a b\naccount a c"},
+		{"livekit", "account a {env.SENDER_EMPTY}"},
+		{"sinch", "account a not-base64!"},
+		{"sinch", ""},
+		{"messagebird", ""},
+		{"messagebird", "account a b"},
 	} {
 		if _, err := load(t, test.sender, strings.Split(test.option, "\n")...); err == nil {
 			t.Errorf("%s { %s } is accepted", test.sender, test.option)

@@ -13,9 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/caddyauth/callbacks/caddyauth/internal/signature"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // Signing is what a sender signs with.

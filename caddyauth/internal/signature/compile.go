@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/caddyauth/callbacks/caddyauth/internal/secret"
+	"golang.org/x/net/http/httpguts"
 )
 
 // Scheme is a Spec that holds together.

@@ -8,7 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // HMAC-SHA-1 is what Twilio, Webex and Vercel sign with; its collisions do not touch HMAC
+	"crypto/sha1" // HMAC-SHA-1 is what Twilio, Webex and Vercel sign with; its collisions do not touch HMAC
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/x509"

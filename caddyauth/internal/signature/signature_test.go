@@ -283,11 +283,27 @@ func TestEncodingsAreExact(t *testing.T) {
 		text     string
 		ok       bool
 	}{
-		{HexLower, "fbffbf01", true}, {HexLower, "FBffbf01", false}, {HexLower, "fbffbf0", false}, {HexLower, "", false}, {HexLower, " fbffbf01", false},
-		{Hex, "FBffbf01", true}, {Hex, "0xfbffbf01", false},
-		{Base64, "+/+/AQ==", true}, {Base64, "+/+/AQ", false}, {Base64, "-_-_AQ==", false}, {Base64, "+/+/AR==", false}, {Base64, "+/+/\nAQ==", false}, {Base64, "+/+/AQ== ", false},
-		{Base64URL, "-_-_AQ", true}, {Base64URL, "-_-_AQ==", false}, {Base64URL, "+/+/AQ", false}, {Base64URL, "-_-_AR", false},
-		{Base64URLPad, "-_-_AQ", true}, {Base64URLPad, "-_-_AQ==", true}, {Base64URLPad, "-_-_AQ=", false}, {Base64URLPad, "+/+/AQ==", false},
+		{HexLower, "fbffbf01", true},
+		{HexLower, "FBffbf01", false},
+		{HexLower, "fbffbf0", false},
+		{HexLower, "", false},
+		{HexLower, " fbffbf01", false},
+		{Hex, "FBffbf01", true},
+		{Hex, "0xfbffbf01", false},
+		{Base64, "+/+/AQ==", true},
+		{Base64, "+/+/AQ", false},
+		{Base64, "-_-_AQ==", false},
+		{Base64, "+/+/AR==", false},
+		{Base64, "+/+/\nAQ==", false},
+		{Base64, "+/+/AQ== ", false},
+		{Base64URL, "-_-_AQ", true},
+		{Base64URL, "-_-_AQ==", false},
+		{Base64URL, "+/+/AQ", false},
+		{Base64URL, "-_-_AR", false},
+		{Base64URLPad, "-_-_AQ", true},
+		{Base64URLPad, "-_-_AQ==", true},
+		{Base64URLPad, "-_-_AQ=", false},
+		{Base64URLPad, "+/+/AQ==", false},
 	} {
 		decoded, ok := test.encoding.decode(test.text)
 		if ok != test.ok || ok && string(decoded) != string(raw) {

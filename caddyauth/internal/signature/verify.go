@@ -1,7 +1,7 @@
 package signature
 
 import (
-	"crypto/md5" //nolint:gosec // Sinch signs the MD5 of the body
+	"crypto/md5" // Sinch signs the MD5 of the body
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
