@@ -147,3 +147,15 @@ func TestHMACWithoutTheBodyTakesNoBody(t *testing.T) {
 		t.Errorf("with a body: %s", got.Reason)
 	}
 }
+
+// What hmac signs by its own configuration, it accepts.
+func TestHMACSignsWhatItAccepts(t *testing.T) {
+	s := mustLoad(t, "hmac", "secret key", "header Sig", `separator " "`, "prefix v1,", `payload "{method}:{url}:{id}:{timestamp}:{body}"`, "timestamp header T ms", "id header I")
+	r := httptest.NewRequest("POST", "https://hooks.example.com/cb?a=1", nil)
+	if err := s.(*HMAC).Sign(r, []byte("body"), Signing{Secret: "key", ID: "m", Now: senderNow}); err != nil {
+		t.Fatal(err)
+	}
+	if got := send(s, r, "body", senderNow); !got.OK() || got.ID != "m" {
+		t.Errorf("%s %s", got.Reason, got.Detail)
+	}
+}

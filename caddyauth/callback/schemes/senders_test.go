@@ -22,6 +22,7 @@ import (
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/internal/signature"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -60,10 +61,8 @@ func vectors(t testing.TB) []vector {
 // load reads a scheme from its lines in a Caddyfile, by way of JSON, and provisions it.
 func load(t testing.TB, name string, options ...string) (callback.Scheme, error) {
 	t.Helper()
-	d := caddyfile.NewTestDispenser(name + " {\n" + strings.Join(options, "\n") + "\n}\n")
-	d.Next()
 	id := callback.Namespace + "." + name
-	module, err := caddyfile.UnmarshalModule(d, id)
+	module, err := caddyfile.UnmarshalModule(dispenser(name, strings.Join(options, "\n")), id)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +107,13 @@ func (v vector) request() *http.Request {
 	return r
 }
 
+func senderNames() (names []string) {
+	for _, facts := range Senders() {
+		names = append(names, facts.Name)
+	}
+	return names
+}
+
 // Every sender is a module, stands in the table if it needs no code, and has a vector.
 func TestEverySenderHasAModuleARowAndAVector(t *testing.T) {
 	have := make(map[string]bool)
@@ -117,7 +123,7 @@ func TestEverySenderHasAModuleARowAndAVector(t *testing.T) {
 			t.Errorf("the vector %s has no origin", v.Name)
 		}
 	}
-	for _, name := range SignableSenders() {
+	for _, name := range senderNames() {
 		info, err := caddy.GetModule(callback.Namespace + "." + name)
 		if err != nil {
 			t.Errorf("%s has no module", name)
@@ -286,7 +292,7 @@ func signing(t testing.TB, name string) (Signing, []string) {
 
 // What we sign, we accept, for every sender; and after one flipped bit anywhere in what is signed, we do not.
 func TestWhatIsSignedIsAcceptedAndNothingElse(t *testing.T) {
-	for _, name := range SignableSenders() {
+	for _, name := range senderNames() {
 		t.Run(name, func(t *testing.T) {
 			by, options := signing(t, name)
 			s := mustLoad(t, name, options...)
@@ -386,7 +392,7 @@ func sameMeaning(name, header, before, after string) bool {
 }
 
 func TestOldAndNewSecretsAreBothAcceptedAndNamed(t *testing.T) {
-	for _, name := range SignableSenders() {
+	for _, name := range senderNames() {
 		by, options := signing(t, name)
 		if name == "livekit" || name == "sinch" || senders[name].spec.Algorithm.Public() {
 			continue
@@ -476,4 +482,113 @@ func TestSenderConfigurationsThatPretendAreRefused(t *testing.T) {
 	if _, err := load(t, "stripe", "secret a", "tolerance 1m"); err != nil {
 		t.Error(err)
 	}
+}
+
+// The id that replay memory is to keep is the signed one, and a copy under another id is refused.
+func TestAttacksOnMessageIDs(t *testing.T) {
+	for _, name := range []string{"standard_webhooks", "gitlab_signing", "twitch", "messagebird"} {
+		t.Run("hm-id-replay/"+name, func(t *testing.T) {
+			by, options := signing(t, name)
+			s := mustLoad(t, name, options...)
+			if !s.Traits().Replay || s.Traits().Window == 0 {
+				t.Error("a message would pass twice")
+			}
+			r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+			if err := Sign(name, r, []byte(senderBody), by); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if got := send(s, r.Clone(t.Context()), senderBody, senderNow); !got.OK() || got.ID != by.ID {
+					t.Errorf("%s, id %q", got.Reason, got.ID)
+				}
+			}
+			for _, header := range []string{"Webhook-Id", "Twitch-Eventsub-Message-Id"} {
+				if r.Header.Get(header) == "" {
+					continue
+				}
+				copied := r.Clone(t.Context())
+				copied.Header.Set(header, "msg_2")
+				if got := send(s, copied, senderBody, senderNow); got.Reason != verdict.BadSignature {
+					t.Errorf("a copy under another id: %s", got.Reason)
+				}
+			}
+		})
+	}
+}
+
+func TestBothFamiliesOfStandardWebhooksHeadersAreOneTooMany(t *testing.T) {
+	by, options := signing(t, "standard_webhooks")
+	s := mustLoad(t, "standard_webhooks", options...)
+	r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+	if err := Sign("standard_webhooks", r, []byte(senderBody), by); err != nil {
+		t.Fatal(err)
+	}
+	svix := r.Clone(t.Context())
+	for _, part := range []string{"Id", "Timestamp", "Signature"} {
+		svix.Header.Set("Svix-"+part, r.Header.Get("Webhook-"+part))
+		svix.Header.Del("Webhook-" + part)
+	}
+	if got := send(s, svix, senderBody, senderNow); !got.OK() {
+		t.Errorf("under Svix' names: %s", got.Reason)
+	}
+	for _, extra := range []string{"Svix-Id", "Svix-Timestamp", "Svix-Signature"} {
+		both := r.Clone(t.Context())
+		both.Header.Set(extra, "x")
+		if got := send(s, both, senderBody, senderNow); got.Reason != verdict.Malformed {
+			t.Errorf("with %s beside: %s", extra, got.Reason)
+		}
+	}
+	mixed := r.Clone(t.Context())
+	mixed.Header.Del("Webhook-Id")
+	mixed.Header.Set("Svix-Id", by.ID)
+	if got := send(s, mixed, senderBody, senderNow); got.Reason != verdict.Malformed {
+		t.Errorf("mixed: %s", got.Reason)
+	}
+}
+
+func TestATokenOfALiveKitParticipantIsNoWebhook(t *testing.T) {
+	by, options := signing(t, "livekit")
+	s := mustLoad(t, "livekit", options...)
+	for body, claims := range map[string]jwt.MapClaims{
+		"":         {"iss": "key-1", "sub": "alice", "exp": senderNow.Add(time.Hour).Unix(), "video": map[string]any{"room": "a"}},
+		senderBody: {"iss": "key-1", "exp": senderNow.Add(time.Minute).Unix(), "sha256": ""},
+	} {
+		token, err := signToken(by, claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+		r.Header.Set("Authorization", token)
+		if got := send(s, r, body, senderNow); got.Reason != verdict.BadClaim {
+			t.Errorf("%v: %s", claims, got.Reason)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		if got := send(s, r, body, senderNow); got.OK() {
+			t.Error("behind Bearer it is accepted")
+		}
+	}
+}
+
+// FuzzSenderOptions: whatever stands in a block, nothing panics, and what loads can judge a request.
+func FuzzSenderOptions(f *testing.F) {
+	for _, seed := range []string{"secret a", "secret a b\ntolerance 5m", "header S\nsecret a\npayload {timestamp}{body}\ntimestamp header T ms", "signature pair v1", "payload {", "account a b c", "}", "{", "secret {env.X}"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, options string) {
+		for _, name := range []string{"hmac", "stripe", "sinch", "standard_webhooks", "meta"} {
+			module, err := caddyfile.UnmarshalModule(dispenser(name, options), callback.Namespace+"."+name)
+			if err != nil {
+				continue
+			}
+			if _, err := json.Marshal(module); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
+func dispenser(name, options string) *caddyfile.Dispenser {
+	d := caddyfile.NewTestDispenser(name + " {\n" + options + "\n}\n")
+	d.Next()
+	return d
 }

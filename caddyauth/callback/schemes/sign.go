@@ -26,12 +26,48 @@ type Signing struct {
 	Now        time.Time
 }
 
-// SignableSenders returns the names of the senders that Sign can play, sorted.
-func SignableSenders() []string {
-	names := slices.Collect(maps.Keys(senders))
-	names = append(names, "gitlab", "livekit", "messagebird", "sinch")
-	slices.Sort(names)
-	return names
+// Facts are what a user has to know of a named sender.
+type Facts struct {
+	Name      string
+	Source    string        // where its signature is described
+	Window    time.Duration // how far its signed time may be from now; 0: it signs none
+	ID        bool          // it signs an id of the message
+	URL       bool          // it signs the public URL
+	PublicKey bool          // it signs with a private key
+	Account   bool          // it names the key that it signed with
+	Challenge bool          // it has a challenge to answer
+}
+
+// Senders returns the facts about every named sender that Sign can play, sorted by name.
+func Senders() []Facts {
+	list := []Facts{
+		{Name: "gitlab", Source: "https://docs.gitlab.com/user/project/integrations/webhooks/"},
+		{Name: "livekit", Source: "https://docs.livekit.io/server/webhooks/", Window: liveKitLifetime, Account: true},
+		{Name: "messagebird", Source: "https://developers.messagebird.com/api/", Window: messageBirdWindow, ID: true, URL: true},
+		{Name: "sinch", Source: "https://developers.sinch.com/docs/voice/api-reference/authentication/callback-signed-request", Window: defaultTolerance, Account: true},
+	}
+	for name, row := range senders {
+		list = append(list, Facts{
+			Name: name, Source: row.source,
+			Window:    max(row.spec.Tolerance, row.clock.tolerance),
+			ID:        row.spec.ID != "",
+			URL:       strings.Contains(row.spec.Payload, "{url"),
+			PublicKey: row.spec.Algorithm.Public(),
+			Challenge: row.ask != nil || row.signed != nil,
+		})
+	}
+	slices.SortFunc(list, func(a, b Facts) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// Sign makes of r, whose body is given apart, what a sender with this configuration would send. It is not provisioned:
+// its own secrets are not looked at. The URL of r is absolute, and the public one.
+func (h *HMAC) Sign(r *http.Request, body []byte, by Signing) error {
+	spec, err := h.spec()
+	if err != nil {
+		return err
+	}
+	return signAs(spec, r, body, by)
 }
 
 // Sign makes of r, whose body is given apart, what the named sender would send: it sets headers, and for Twilio a query

@@ -192,9 +192,9 @@ func (p *Pending) Finish(body []byte) (Match, error) {
 			return Match{}, err
 		}
 		for i := range v.keys {
-			if v.keys[i].holds(v.spec.Algorithm, pieces, p.signatures) && !found {
+			if proof := v.keys[i].holds(v.spec.Algorithm, pieces, p.signatures); proof != nil && !found {
 				found = true
-				match = Match{Key: v.keys[i].value, ID: p.id, Digest: name(pieces, v.keys[i].value)}
+				match = Match{Key: v.keys[i].value, ID: p.id, Digest: name(proof, v.keys[i].value)}
 			}
 		}
 	}
@@ -204,8 +204,9 @@ func (p *Pending) Finish(body []byte) (Match, error) {
 	return match, nil
 }
 
-// holds compares one key with all signatures.
-func (k *key) holds(a Algorithm, pieces [][]byte, signatures [][]byte) bool {
+// holds compares one key with all signatures. If one of them is right, it gives what only this message under this key
+// comes to: the MAC, or the hash of the message, for one message may have several signatures by a private key.
+func (k *key) holds(a Algorithm, pieces [][]byte, signatures [][]byte) []byte {
 	held := 0
 	if a.Public() {
 		for _, signature := range signatures {
@@ -213,18 +214,24 @@ func (k *key) holds(a Algorithm, pieces [][]byte, signatures [][]byte) bool {
 				held = 1
 			}
 		}
-		return held == 1
+		if held == 0 {
+			return nil
+		}
+		return digest(pieces)
 	}
 	mac := a.mac(k.value.Bytes(), pieces)
 	for _, signature := range signatures {
 		held |= subtle.ConstantTimeCompare(mac, signature)
 	}
-	return held == 1
+	if held == 0 {
+		return nil
+	}
+	return mac
 }
 
-// name makes the digest of a match.
-func name(pieces [][]byte, by secret.Value) string {
-	sum := HMACSHA256.mac(by.Bytes(), [][]byte{[]byte("caddyauth replay\x00"), digest(pieces)})
+// name makes the digest of a match: it is shown in logs, so that it must not be the signature.
+func name(proof []byte, by secret.Value) string {
+	sum := HMACSHA256.mac(by.Bytes(), [][]byte{[]byte("caddyauth replay\x00"), proof})
 	return hex.EncodeToString(sum[:16])
 }
 

@@ -91,8 +91,8 @@ const senders = {
 	},
 	paddle: {
 		verify: async (r) => {
-			const { Webhooks } = require("@paddle/paddle-node-sdk");
-			return new Webhooks().isSignatureValid(r.body, r.secret, r.headers["paddle-signature"]);
+			const { Paddle } = require("@paddle/paddle-node-sdk");
+			return new Paddle("x").webhooks.isSignatureValid(r.body, r.secret, r.headers["paddle-signature"]);
 		},
 	},
 	plivo: {
