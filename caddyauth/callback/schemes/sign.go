@@ -40,12 +40,13 @@ type Facts struct {
 
 // Senders returns the facts about every named sender that Sign can play, sorted by name.
 func Senders() []Facts {
-	list := []Facts{
-		{Name: "gitlab", Source: "https://docs.gitlab.com/user/project/integrations/webhooks/"},
-		{Name: "livekit", Source: "https://docs.livekit.io/server/webhooks/", Window: liveKitLifetime, Account: true},
-		{Name: "messagebird", Source: "https://developers.messagebird.com/api/", Window: messageBirdWindow, ID: true, URL: true},
-		{Name: "sinch", Source: "https://developers.sinch.com/docs/voice/api-reference/authentication/callback-signed-request", Window: defaultTolerance, Account: true},
-	}
+	list := make([]Facts, 0, 4+len(senders))
+	list = append(list,
+		Facts{Name: "gitlab", Source: "https://docs.gitlab.com/user/project/integrations/webhooks/"},
+		Facts{Name: "livekit", Source: "https://docs.livekit.io/server/webhooks/", Window: liveKitLifetime, Account: true},
+		Facts{Name: "messagebird", Source: "https://developers.messagebird.com/api/", Window: messageBirdWindow, ID: true, URL: true},
+		Facts{Name: "sinch", Source: "https://developers.sinch.com/docs/voice/api-reference/authentication/callback-signed-request", Window: defaultTolerance, Account: true},
+	)
 	for name, row := range senders {
 		list = append(list, Facts{
 			Name: name, Source: row.source,
