@@ -19,6 +19,9 @@ import (
 
 // moduleIDs are the modules of this plugin: the table of the contract, one entry a module.
 var moduleIDs = []string{
+	"caddyauth",
+	"caddyauth.stores.memory",
+	"caddyauth.stores.redis",
 	"http.callback_auth.schemes.adyen",
 	"http.callback_auth.schemes.agora",
 	"http.callback_auth.schemes.any",

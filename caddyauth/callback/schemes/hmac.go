@@ -174,11 +174,12 @@ func (h *HMAC) spec() (signature.Spec, error) {
 func (h *HMAC) Traits() callback.Traits {
 	spec := h.verifier.Spec()
 	return callback.Traits{
-		Cost:      callback.CostMAC,
-		Places:    []callback.Place{{Header: spec.Header}},
-		Challenge: signatureChallenge,
-		Window:    spec.Tolerance,
-		Replay:    spec.ID != "" && spec.Tolerance > 0,
+		Cost:       callback.CostMAC,
+		Places:     []callback.Place{{Header: spec.Header}},
+		Challenge:  signatureChallenge,
+		Identified: true,
+		Window:     spec.Tolerance,
+		Replay:     spec.ID != "" && spec.Tolerance > 0,
 	}
 }
 

@@ -46,7 +46,8 @@ func standardGate(t *testing.T, options ...string) *testbed.Bed {
 	if len(options) == 0 {
 		options = []string{"secret " + swSecret}
 	}
-	return gate(t, "standard_webhooks {\n"+strings.Join(options, "\n")+"\n}")
+	// These rows send one message several times; hm-id-replay is the one about that.
+	return gate(t, "standard_webhooks {\n"+strings.Join(options, "\n")+"\n}\nreplay off")
 }
 
 func macOf(key []byte, text string) []byte {
@@ -130,6 +131,19 @@ func TestAttacksOnHMAC(t *testing.T) {
 		want(t, bed.Do(t, swPost("msg.1", swTime, sig, swBody)), swBody, 401)
 		want(t, bed.Do(t, swPost("msg", "1."+swTime, sig, swBody)), swBody, 401)
 		want(t, bed.Do(t, swPost(swID+"."+swTime, "2", swSig, swBody)), swBody, 401)
+	})
+	t.Run("hm-id-replay", func(t *testing.T) {
+		bed := gate(t, "standard_webhooks {\nsecret "+swSecret+"\n}")
+		sig := swSign(swSecret, "msg_replayed", swTime, swBody)
+		want(t, bed.Do(t, swPost("msg_replayed", swTime, sig, swBody)), swBody, 200)
+		want(t, bed.Do(t, swPost("msg_replayed", swTime, sig, swBody)), swBody, 409)
+		want(t, bed.Do(t, swPost("msg_renamed", swTime, sig, swBody)), swBody, 401)
+		// A sender without ids or a clock, whose message is known by what was signed, however its signature is spelt.
+		bed = gate(t, "hmac {\nsecret replay-secret\nheader Sig\n}\nreplay {\nwindow 1h\n}")
+		mac := hex.EncodeToString(macOf([]byte("replay-secret"), "once"))
+		want(t, bed.Do(t, post("once", time.Now(), "Sig", mac)), "once", 200)
+		want(t, bed.Do(t, post("once", time.Now(), "Sig", mac)), "once", 409)
+		want(t, bed.Do(t, post("once", time.Now(), "Sig", strings.ToUpper(mac))), "once", 409)
 	})
 	t.Run("hm-sig-hex-case", func(t *testing.T) {
 		// The generic scheme compares decoded bytes, and GitHub's own accepts the one spelling that GitHub has.
@@ -244,7 +258,7 @@ func invalidEd25519(raw []byte) map[string][]byte {
 func TestURLsAreVerifiedBehindAProxyThatEndsTLS(t *testing.T) {
 	for _, sender := range []string{"twilio", "square", "plivo", "plivo_v2", "messagebird"} {
 		t.Run(sender, func(t *testing.T) {
-			config := "http://\ncallback_auth {\n" + sender + " {\nsecret 0123456789abcdef0123456789abcdef\n}\npublic_url PUBLIC\n}\nrewrite * /rewritten?x=y\nreverse_proxy RECEIVER\n"
+			config := "http://\ncallback_auth {\n" + sender + " {\nsecret 0123456789abcdef0123456789abcdef\n}\npublic_url PUBLIC\nreplay off\n}\nrewrite * /rewritten?x=y\nreverse_proxy RECEIVER\n"
 			var bed *testbed.Bed
 			transport := &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return bed.Dial(t), nil }}
 			proxy := &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
@@ -290,4 +304,15 @@ func TestAPayloadKeepsItsWordsInACaddyfile(t *testing.T) {
 	sig := hex.EncodeToString(macOf([]byte("key"), "POST /hook k body"))
 	want(t, bed.Do(t, post("body", time.Now(), "Sig", sig, "X-Kind", "k")), "body", 200)
 	want(t, bed.Do(t, post("body", time.Now(), "Sig", sig, "X-Kind", "other")), "", 401)
+}
+
+// Challenges are answered, however often they come, with replay memory on.
+func TestChallengesAreAnsweredBesideReplayMemory(t *testing.T) {
+	bed := gate(t, "x {\nsecret whk-test-secret\nanswer_challenge\n}\nreplay {\nwindow 1h\n}")
+	for range 2 {
+		result := bed.Do(t, httptest.NewRequest("GET", "http://example.com/hook?crc_token=9b4507b3-9040-4669-9ca3-6b94edb50553", nil))
+		if result.Status != 200 || !strings.Contains(result.Body, "3GPV/dnCg/7rVd8Es4qcpcgdh4AcMHJM+Xbk/5w5iO8=") || len(result.Received) != 0 {
+			t.Errorf("%d %s", result.Status, result.Body)
+		}
+	}
 }

@@ -70,10 +70,11 @@ func (l *LiveKit) Provision(ctx caddy.Context) error {
 // Traits says where the token is, and for how long one holds.
 func (l *LiveKit) Traits() callback.Traits {
 	return callback.Traits{
-		Cost:      callback.CostMAC,
-		Places:    []callback.Place{{Header: "Authorization"}},
-		Challenge: bearerChallenge,
-		Window:    liveKitLifetime + clockLeeway,
+		Cost:       callback.CostMAC,
+		Places:     []callback.Place{{Header: "Authorization"}},
+		Challenge:  bearerChallenge,
+		Window:     liveKitLifetime + clockLeeway,
+		Identified: true,
 	}
 }
 

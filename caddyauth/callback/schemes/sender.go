@@ -108,10 +108,11 @@ func (s *Sender) provisionChallenge() (err error) {
 // Traits says where the signature is, and for how long one holds.
 func (s *Sender) Traits() callback.Traits {
 	t := callback.Traits{
-		Cost:      callback.CostMAC,
-		Places:    []callback.Place{{Header: s.row.spec.Header}},
-		Challenge: signatureChallenge,
-		Window:    max(s.row.spec.Tolerance, s.row.clock.tolerance),
+		Cost:       callback.CostMAC,
+		Places:     []callback.Place{{Header: s.row.spec.Header}},
+		Challenge:  signatureChallenge,
+		Identified: true,
+		Window:     max(s.row.spec.Tolerance, s.row.clock.tolerance),
 	}
 	if s.row.spec.Algorithm.Public() {
 		t.Cost = callback.CostKey

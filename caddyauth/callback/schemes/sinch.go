@@ -80,10 +80,11 @@ func (s *Sinch) Provision(ctx caddy.Context) error {
 // Traits says where the signature is, and for how long one holds.
 func (s *Sinch) Traits() callback.Traits {
 	return callback.Traits{
-		Cost:      callback.CostMAC,
-		Places:    []callback.Place{{Header: "Authorization"}},
-		Challenge: `Application realm="callback"`,
-		Window:    time.Duration(s.Tolerance),
+		Cost:       callback.CostMAC,
+		Places:     []callback.Place{{Header: "Authorization"}},
+		Challenge:  `Application realm="callback"`,
+		Window:     time.Duration(s.Tolerance),
+		Identified: true,
 	}
 }
 

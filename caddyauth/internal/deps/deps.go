@@ -3,8 +3,6 @@ package deps
 import (
 	_ "cel.dev/cel-go/cel"
 	_ "github.com/alicebob/miniredis/v2"
-	_ "github.com/caddyserver/caddy/v2/cmd"
-	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	_ "github.com/dustin/go-humanize"
 	_ "github.com/go-jose/go-jose/v4"
 	_ "github.com/golang-jwt/jwt/v5"
@@ -24,4 +22,7 @@ import (
 	_ "golang.org/x/net/websocket"
 	_ "golang.org/x/sync/singleflight"
 	_ "golang.org/x/time/rate"
+
+	_ "github.com/caddyserver/caddy/v2/cmd"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
 )
