@@ -255,6 +255,22 @@ func (t *Token) check(ctx context.Context, q *Request, presented string, now tim
 	return &accepted{subject: claims.Subject, expires: t.expires(claims), claims: claims}, nil
 }
 
+// identify tells whose credential it is, if nothing more: of one that is genuine it gives the subject and the claims,
+// though it may be over, or for something else.
+func (t *Token) identify(ctx context.Context, q *Request, presented string, now time.Time) *accepted {
+	a := &accepted{presented: presented}
+	switch {
+	case t.JWT != nil:
+		if claims, _ := t.JWT.Verify(ctx, presented, now); claims != nil {
+			a.subject, a.claims = claims.Subject, claims
+		}
+	case len(t.signed) > 0:
+		short, _, _ := shorttoken.Verify(presented, t.signed, t.streams(q), string(q.Mode), now)
+		a.subject = short.Subject
+	}
+	return a
+}
+
 // streams are the names under which a short token may have been made for the stream of q. As with claims, only a name
 // without a slash goes without its app.
 func (t *Token) streams(q *Request) []string {

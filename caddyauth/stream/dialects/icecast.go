@@ -41,8 +41,10 @@ func (Icecast) Can() stream.Ability {
 		Server: "Icecast",
 		Features: []stream.Feature{
 			stream.FeatureIP, stream.FeatureTransport, stream.FeatureAgent, stream.FeatureUser, stream.FeatureTimeLimit,
+			stream.FeatureMaxSessions,
 		},
 		Sources: []stream.Source{{From: "query", Name: "token"}, {From: "password"}},
+		Closes:  true,
 	}
 }
 
