@@ -2,6 +2,7 @@ package callback
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
@@ -48,6 +49,7 @@ func (a *Any) Traits() Traits {
 		traits.Places = append(traits.Places, g.traits.Places...)
 		traits.Window = max(traits.Window, g.traits.Window)
 		traits.Replay = traits.Replay || g.traits.Replay
+		traits.Partial = traits.Partial || g.traits.Partial
 		if g.traits.Challenge != "" {
 			challenges = append(challenges, g.traits.Challenge)
 		}
@@ -92,9 +94,11 @@ func (a *Any) Verify(q *Request) Verdict {
 	}
 }
 
-// refuse says no with the challenges of all schemes, any of which would do.
+// refuse says no, and in a 401 with the challenges of all schemes, any of which would do.
 func (a *Any) refuse(v Verdict) Verdict {
-	v.Challenge = a.Traits().Challenge
+	if v.HTTPStatus() == http.StatusUnauthorized {
+		v.Challenge = a.Traits().Challenge
+	}
 	return v
 }
 

@@ -123,6 +123,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if !slices.ContainsFunc(guards, func(g guard) bool { return !g.traits.Partial }) {
+		return fmt.Errorf("%s proves nothing by itself: add a scheme that does, such as api_key", guards[0].name)
+	}
 	h.guards = guards
 	if h.ReportOnly {
 		h.logger.Warn("report_only: nothing is refused")
@@ -237,7 +240,7 @@ func (g guard) finish(first Verdict, data []byte) Verdict {
 	return v
 }
 
-// named puts the scheme's name on a verdict, unless a scheme within it has, and its challenge on a 401.
+// named puts the scheme's name on a verdict, unless a scheme within it has, and its usual challenge on a 401.
 func (g guard) named(v Verdict) Verdict {
 	if v.Scheme == "" {
 		v.Scheme = g.name
@@ -245,7 +248,7 @@ func (g guard) named(v Verdict) Verdict {
 	if v.Reason == "" {
 		v.Reason, v.Detail = verdict.Unavailable, "the scheme came to no verdict"
 	}
-	if v.Challenge == "" {
+	if v.Challenge == "" && v.HTTPStatus() == http.StatusUnauthorized {
 		v.Challenge = g.traits.Challenge
 	}
 	return v
@@ -319,7 +322,7 @@ func (h *Handler) refuse(w http.ResponseWriter, v Verdict) error {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	switch status {
-	case http.StatusUnauthorized:
+	case http.StatusUnauthorized, http.StatusBadRequest, http.StatusForbidden:
 		if v.Challenge != "" {
 			header.Set("WWW-Authenticate", v.Challenge)
 		}

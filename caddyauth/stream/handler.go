@@ -224,6 +224,15 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision) {
 	}
 }
 
+// Cleanup lets go of what the tokens hold.
+func (h *Handler) Cleanup() error {
+	var all error
+	for _, t := range h.Tokens {
+		all = errors.Join(all, t.cleanup())
+	}
+	return all
+}
+
 // reply holds an answer back until it is whole.
 type reply struct {
 	header http.Header
@@ -264,6 +273,7 @@ func (a *reply) send(w http.ResponseWriter) error {
 var (
 	_ caddy.Module                = (*Handler)(nil)
 	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 	_ http.ResponseWriter         = (*reply)(nil)
 )

@@ -106,6 +106,14 @@ func (t *Token) provision(ctx caddy.Context, ability Ability) error {
 	return nil
 }
 
+// cleanup lets go of keys that others publish.
+func (t *Token) cleanup() error {
+	if t == nil || t.JWT == nil {
+		return nil
+	}
+	return t.JWT.Cleanup()
+}
+
 // check refuses a place that there is not.
 func (s Source) check(ability Ability) error {
 	switch s.From {
