@@ -405,7 +405,10 @@ func setPlaceholders(repl *caddy.Replacer, v Verdict, identified bool) {
 		if v.Claims == nil {
 			return "", true
 		}
-		value, _ := v.Claims(name)
+		value, ok := v.Claims(name)
+		if !ok {
+			return "", true
+		}
 		return printable(value), true
 	})
 }

@@ -21,8 +21,9 @@ import (
 const maxAgentBytes = 1 << 10
 
 // Conditions say when a rule holds: all of them must, and of a condition with several values, any one. What the media
-// server does not report counts against the client: a condition on it holds in a rule that denies, and does not in one
-// that allows.
+// server does not report (app, address, transport, counters) counts against the client: a condition on it holds in a
+// rule that denies, and does not in one that allows. What the client itself says (origin, agent, user, token) must be
+// there to match.
 type Conditions struct {
 	// What the client wants: `publish` or `play`. Default: either.
 	Mode []string `json:"mode,omitempty"`
@@ -250,7 +251,7 @@ func (c *Conditions) hold(q *Request, unknown bool) bool {
 		(len(c.stream) == 0 || c.stream.match(q.Name) || c.stream.match(q.Stream())) &&
 		(c.addresses.Empty() || unless(!q.IP.IsValid(), unknown, func() bool { return c.addresses.Contains(q.IP) })) &&
 		(len(c.transports) == 0 || unless(q.Transport == "", unknown, func() bool { return slices.Contains(c.transports, q.Transport) })) &&
-		(len(c.origin) == 0 || c.origin.match(originHost(q.Origin))) &&
+		(len(c.origin) == 0 || c.matchOrigin(q.Origin)) &&
 		(len(c.agent) == 0 || len(q.Agent) <= maxAgentBytes && c.agent.match(q.Agent)) &&
 		c.holdListeners(q.Listeners, unknown)
 }
@@ -325,11 +326,12 @@ func compare(a int64, is string, b int64) bool {
 	}
 }
 
-// originHost returns the host of an origin, in lower case, or "" where it has none.
-func originHost(origin string) string {
+// matchOrigin holds the host of an origin, in lower case, against the patterns. One without a host (`null`, RFC 6454
+// §6.1) matches none.
+func (c *Conditions) matchOrigin(origin string) bool {
 	parsed, err := url.Parse(origin)
-	if err != nil || parsed.Scheme == "" || parsed.User != nil {
-		return ""
+	if err != nil || parsed.Scheme == "" || parsed.User != nil || parsed.Hostname() == "" {
+		return false
 	}
-	return strings.ToLower(strings.TrimSuffix(parsed.Hostname(), "."))
+	return c.origin.match(strings.ToLower(strings.TrimSuffix(parsed.Hostname(), ".")))
 }

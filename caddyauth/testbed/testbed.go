@@ -7,13 +7,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -253,6 +256,17 @@ func (b *Bed) result(t testing.TB, response *http.Response) Result {
 	return Result{response.StatusCode, response.Header, string(body), b.Receiver.Received()}
 }
 
+// Serve puts a Bed without a socket behind HTTP/1.1 and, over TLS, HTTP/2, on a port of its own.
+func (b *Bed) Serve(t testing.TB) *httptest.Server {
+	t.Helper()
+	server := httptest.NewUnstartedServer(b.handler)
+	server.EnableHTTP2 = true
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server
+}
+
 // Dial connects to a Bed that Run made.
 func (b *Bed) Dial(t testing.TB) net.Conn {
 	t.Helper()
@@ -302,8 +316,12 @@ type Logs struct {
 	buffer bytes.Buffer
 }
 
+// beds counts the Logs that were made.
+var beds atomic.Int64
+
 func newLogs(t testing.TB) *Logs {
-	logs := &Logs{id: t.Name()}
+	// Caddy keeps a writer by its key: a second Bed of one test, or a second run of it, is to have its own.
+	logs := &Logs{id: fmt.Sprint(t.Name(), "#", beds.Add(1))}
 	writers.Store(logs.id, logs)
 	t.Cleanup(func() { writers.Delete(logs.id) })
 	return logs

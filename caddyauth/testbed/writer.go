@@ -12,12 +12,12 @@ func init() {
 	caddy.RegisterModule(Writer{})
 }
 
-// writers finds the Logs of a test by its name.
+// writers finds Logs by their id.
 var writers sync.Map
 
 // Writer is a log writer into the Logs of a test.
 type Writer struct {
-	// The name of the test.
+	// The id of the Logs.
 	ID string `json:"id,omitempty"`
 }
 
@@ -39,7 +39,7 @@ func (w Writer) WriterKey() string { return "testbed:" + w.ID }
 func (w Writer) OpenWriter() (io.WriteCloser, error) {
 	logs, ok := writers.Load(w.ID)
 	if !ok {
-		return nil, fmt.Errorf("no test named %s", w.ID)
+		return nil, fmt.Errorf("no logs with the id %s", w.ID)
 	}
 	return logs.(*Logs), nil
 }

@@ -135,8 +135,11 @@ func (v *VonageSMS) verify(now time.Time) func(vonagesms.Parameters, error) call
 			return callback.Refuse(err)
 		}
 		accepted := callback.Verdict{Reason: verdict.OK, Key: label, User: label, Claims: func(name string) (string, bool) {
+			if name == vonagesms.SignatureName {
+				return "", false // it would let the message be sent again
+			}
 			value, ok := parameters[name]
-			return value, ok && name != vonagesms.SignatureName
+			return value, ok
 		}}
 		if apiKey := parameters["api-key"]; apiKey != "" {
 			accepted.User, accepted.Account = apiKey, apiKey

@@ -38,7 +38,8 @@ func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Du
 	buffer := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 512)+bytes.MinRead))
 	_, err := buffer.ReadFrom(io.LimitReader(original, limit+1))
 	data := buffer.Bytes()
-	if hasDeadline {
+	if hasDeadline && err == nil && int64(len(data)) <= limit {
+		// After a failure it stays: before answering, net/http reads what is left of a body, and would wait for a slow one.
 		_ = control.SetReadDeadline(time.Time{})
 	}
 

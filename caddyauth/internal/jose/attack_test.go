@@ -451,15 +451,24 @@ func TestHeaderAttacks(t *testing.T) {
 	}
 	typed := func(typ string) string { return hs256(t, `{"typ":"`+typ+`","alg":"HS256"}`, claimsVonage) }
 	access := with(vonage(), func(p *Policy) { p.Types, p.RequireType = []string{"at+jwt"}, true })
+	// A hundred public keys, as a key set may have, of which the one at this place is the token's.
+	others, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	many := func(at int) *Policy {
 		return with(vonage(), func(p *Policy) {
+			p.Algorithms = []string{"EdDSA"}
 			list := make([]Key, 100)
 			for i := range list {
-				list[i] = Key{Label: "other", ID: fmt.Sprint(i), Secret: []byte(secretB)}
+				list[i] = Key{Label: "other", ID: fmt.Sprint(i), Public: others}
 			}
-			list[at] = Key{Label: "a", ID: "a", Secret: []byte(secretA)}
+			list[at] = Key{Label: "a", ID: "a", Public: ring.ed25519.Public()}
 			p.Keys = keys(list...)
 		})
+	}
+	eddsa := func(header string) []string {
+		return []string{mint(t, jwt.SigningMethodEdDSA, ring.ed25519, header, claimsVonage)}
 	}
 
 	run(t, []attack{
@@ -477,14 +486,11 @@ func TestHeaderAttacks(t *testing.T) {
 			kid(`"`+strings.Repeat("k", 10<<10)+`"`), kid(`"`+strings.Repeat("k", 1025)+`"`)...)},
 		{name: "kid-types", policy: named("7", "null"), want: badCredential, tokens: append(append(append(
 			kid(`7`), kid(`null`)...), kid(`[]`)...), kid(`{}`)...)},
-		{name: "kid-missing-many-keys", policy: many(99), want: badSignature, tokens: []string{
-			hs256(t, headerHS256, claimsVonage),
-		}},
-		{name: "kid-missing-many-keys", policy: many(16), want: badSignature, tokens: []string{
-			hs256(t, headerHS256, claimsVonage),
-		}},
-		{name: "kid-missing-many-keys", policy: many(15), want: ok, tokens: []string{hs256(t, headerHS256, claimsVonage)}},
-		{name: "kid-missing-many-keys", policy: many(99), want: ok, tokens: kid(`"a"`)}, // with a kid, only that key is tried
+		{name: "kid-missing-many-keys", policy: many(99), want: badSignature, tokens: eddsa(`{"alg":"EdDSA"}`)},
+		{name: "kid-missing-many-keys", policy: many(16), want: badSignature, tokens: eddsa(`{"alg":"EdDSA"}`)},
+		{name: "kid-missing-many-keys", policy: many(15), want: ok, tokens: eddsa(`{"alg":"EdDSA"}`)},
+		// With a kid, only that key is tried.
+		{name: "kid-missing-many-keys", policy: many(99), want: ok, tokens: eddsa(`{"alg":"EdDSA","kid":"a"}`)},
 		{name: "hdr-jku-canary", policy: public, want: badSignature, tokens: []string{
 			own(`"jku":"` + server.URL + `/jwks"`), own(`"x5u":"` + server.URL + `/certificate"`),
 		}},

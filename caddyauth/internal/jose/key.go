@@ -18,7 +18,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// maxTries bounds how many keys one token is tried with, so that a token without a kid cannot cost a hundred checks.
+// maxTries bounds how many public keys one token is tried with, so that a token without a kid cannot cost a hundred
+// checks. Secrets are our own configuration and cheap: all of them count.
 const maxTries = 16
 
 // minModulusBits is RFC 7518 §3.3's least size of an RSA key.
@@ -110,6 +111,12 @@ func strictPSS(method *jwt.SigningMethodRSAPSS) jwt.SigningMethod {
 	return &jwt.SigningMethodRSAPSS{SigningMethodRSA: method.SigningMethodRSA, Options: method.Options}
 }
 
+// Fits reports whether k can be used with an algorithm at all: for a configuration that could never accept a token.
+func (k *Key) Fits(alg string) bool {
+	a, ok := algorithmOf(alg)
+	return ok && k.fits(a, alg, "")
+}
+
 // fits reports whether a token with this alg and kid can be signed with k.
 func (k *Key) fits(a algorithm, alg, kid string) bool {
 	if len(k.Algorithms) > 0 && !slices.Contains(k.Algorithms, alg) {
@@ -150,7 +157,7 @@ func (s signed) match(t *Token, keys []Key) (found *Key, tried bool) {
 	tries := 0
 	for i := range keys {
 		key := &keys[i]
-		if tries == maxTries {
+		if tries == maxTries && a.family != familyHMAC {
 			break
 		}
 		if !key.fits(a, t.Algorithm, t.KeyID) {

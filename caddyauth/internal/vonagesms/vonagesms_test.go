@@ -184,3 +184,23 @@ func FuzzBase(f *testing.F) {
 		}
 	})
 }
+
+func FuzzFromJSON(f *testing.F) {
+	f.Add([]byte(`{"to":"1","text":"a&b","n":1.50}`))
+	f.Add([]byte(`{"a=1&b":"2"}`))
+	f.Add([]byte(`{"to":{"a":"1"}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := FromJSON(data)
+		if err != nil {
+			if verdict.Of(err).Reason != verdict.Malformed {
+				t.Errorf("%v is not malformed", err)
+			}
+			return
+		}
+		for name := range p {
+			if name == "" || strings.ContainsAny(name, "&=") {
+				t.Errorf("the name %q was taken", name)
+			}
+		}
+	})
+}

@@ -1,0 +1,107 @@
+// Package app is the app `caddyauth`: what the handlers of one config share, which is the store and the metrics. The
+// handlers ask for it by name and get one with defaults where the config has none.
+package app
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/caddyauth/callbacks/caddyauth/store"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+func init() {
+	caddy.RegisterModule(App{})
+}
+
+// DefaultDecisions is how many decisions are kept for the inspector unless the config says otherwise.
+const DefaultDecisions = 1000
+
+// App holds what `callback_auth` and `stream_auth` share: the store where replay memory and sessions live, how many
+// decisions the inspector remembers, and the metrics. It is optional: without it, the store is the memory of this
+// process.
+//
+// EXPERIMENTAL: Subject to change or removal.
+type App struct {
+	// Where message ids and open sessions are remembered. Default: `memory`.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=caddyauth.stores inline_key=store"`
+
+	// How many of the latest decisions are kept for the inspector. 0: none. Default: 1000.
+	Decisions *int `json:"decisions,omitempty"`
+
+	store   store.Store
+	metrics *Metrics
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "caddyauth",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision loads the store and registers the metrics.
+func (a *App) Provision(ctx caddy.Context) error {
+	if a.Decisions != nil && *a.Decisions < 0 {
+		return fmt.Errorf("decisions: %d is not a number of decisions", *a.Decisions)
+	}
+	var err error
+	if a.metrics, err = registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return fmt.Errorf("registering metrics: %v", err)
+	}
+	if a.StoreRaw == nil {
+		a.StoreRaw = json.RawMessage(`{"store":"memory"}`)
+	}
+	module, err := ctx.LoadModule(a, "StoreRaw")
+	if err != nil {
+		return fmt.Errorf("loading store: %v", err)
+	}
+	guest, ok := module.(store.Store)
+	if !ok {
+		return fmt.Errorf("loading store: %T is not a store.Store", module)
+	}
+	a.store = countedStore{store: guest, errors: a.metrics}
+	return nil
+}
+
+// Store returns the store. Its errors are counted in the metrics.
+func (a *App) Store() store.Store { return a.store }
+
+// Metrics returns the metrics.
+func (a *App) Metrics() *Metrics { return a.metrics }
+
+// DecisionLimit returns how many decisions are kept for the inspector; 0 is none.
+func (a *App) DecisionLimit() int {
+	if a.Decisions == nil {
+		return DefaultDecisions
+	}
+	return *a.Decisions
+}
+
+// Start implements caddy.App. There is nothing to start: a store connects when it is first needed.
+func (*App) Start() error { return nil }
+
+// Stop implements caddy.App. What the store holds is given up when it is cleaned up.
+func (*App) Stop() error { return nil }
+
+// Of returns the app of the config that ctx belongs to. Handlers call it in Provision.
+func Of(ctx caddy.Context) (*App, error) {
+	module, err := ctx.App("caddyauth")
+	if err != nil {
+		return nil, fmt.Errorf("loading app caddyauth: %v", err)
+	}
+	a, ok := module.(*App)
+	if !ok {
+		return nil, fmt.Errorf("loading app caddyauth: it is a %T", module)
+	}
+	return a, nil
+}
+
+// Interface guards
+var (
+	_ caddy.App         = (*App)(nil)
+	_ caddy.Module      = App{}
+	_ caddy.Provisioner = (*App)(nil)
+)

@@ -1,0 +1,63 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/store"
+)
+
+// countedStore is a store whose errors show in the metrics, so that no caller has to remember to count them.
+type countedStore struct {
+	store  store.Store
+	errors *Metrics
+}
+
+// Reserve implements store.Store.
+func (s countedStore) Reserve(ctx context.Context, key [32]byte, owner store.Owner, window time.Duration) (bool, error) {
+	fresh, err := s.store.Reserve(ctx, key, owner, window)
+	return fresh && err == nil, s.count("reserve", err)
+}
+
+// Keep implements store.Store.
+func (s countedStore) Keep(ctx context.Context, key [32]byte, window time.Duration) error {
+	return s.count("keep", s.store.Keep(ctx, key, window))
+}
+
+// Release implements store.Store.
+func (s countedStore) Release(ctx context.Context, key [32]byte, owner store.Owner) error {
+	return s.count("release", s.store.Release(ctx, key, owner))
+}
+
+// Acquire implements store.Store.
+func (s countedStore) Acquire(ctx context.Context, group, session [32]byte, limit int, lease time.Duration) (bool, error) {
+	granted, err := s.store.Acquire(ctx, group, session, limit, lease)
+	return granted && err == nil, s.count("acquire", err)
+}
+
+// Extend implements store.Store.
+func (s countedStore) Extend(ctx context.Context, group, session [32]byte, lease time.Duration) (bool, error) {
+	held, err := s.store.Extend(ctx, group, session, lease)
+	return held && err == nil, s.count("extend", err)
+}
+
+// Leave implements store.Store.
+func (s countedStore) Leave(ctx context.Context, group, session [32]byte) error {
+	return s.count("leave", s.store.Leave(ctx, group, session))
+}
+
+// Count implements store.Store.
+func (s countedStore) Count(ctx context.Context, group [32]byte) (int, error) {
+	n, err := s.store.Count(ctx, group)
+	return n, s.count("count", err)
+}
+
+func (s countedStore) count(operation string, err error) error {
+	if err != nil {
+		s.errors.storeErrors.WithLabelValues(operation).Inc()
+	}
+	return err
+}
+
+// Interface guard
+var _ store.Store = countedStore{}

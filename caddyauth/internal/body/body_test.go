@@ -1,0 +1,95 @@
+package body
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+)
+
+func post(body io.Reader, length int64) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "/", body)
+	r.ContentLength = length
+	return r
+}
+
+func TestABodyIsPutBackByteForByte(t *testing.T) {
+	const text = "a body \x00\xff of any bytes"
+	for name, length := range map[string]int64{"of a known length": int64(len(text)), "of an unknown length": -1} {
+		t.Run(name, func(t *testing.T) {
+			r := post(strings.NewReader(text), length)
+			data, err := Capture(httptest.NewRecorder(), r, int64(len(text)), Within)
+			if err != nil || string(data) != text {
+				t.Fatalf("read %q: %v", data, err)
+			}
+			again, err := io.ReadAll(r.Body)
+			if err != nil || string(again) != text || r.ContentLength != int64(len(text)) {
+				t.Fatalf("the next reader gets %q of %d bytes: %v", again, r.ContentLength, err)
+			}
+		})
+	}
+}
+
+func TestABodyOverTheLimitIsNotReadBeyondIt(t *testing.T) {
+	r := post(strings.NewReader("12345"), 5)
+	if _, err := Capture(httptest.NewRecorder(), r, 4, Within); verdict.Of(err).Reason != verdict.TooLarge {
+		t.Fatalf("announced: %v", err)
+	}
+	r = post(strings.NewReader("12345"), -1)
+	if _, err := Capture(httptest.NewRecorder(), r, 4, Within); verdict.Of(err).Reason != verdict.TooLarge {
+		t.Fatalf("not announced: %v", err)
+	}
+	if rest, _ := io.ReadAll(r.Body); string(rest) != "12345" {
+		t.Fatalf("what was sent reads as %q afterwards", rest)
+	}
+}
+
+func TestABodyThatBreaksBreaksForTheNextReaderToo(t *testing.T) {
+	broken := errors.New("broken")
+	r := post(io.MultiReader(strings.NewReader("123"), failing{broken}), 5)
+	if _, err := Capture(httptest.NewRecorder(), r, 10, Within); verdict.Of(err).Reason != verdict.Malformed {
+		t.Fatal(err)
+	}
+	if read, err := io.ReadAll(r.Body); string(read) != "123" || !errors.Is(err, broken) {
+		t.Fatalf("reads as %q: %v", read, err)
+	}
+}
+
+func TestTheSitesOwnLimitIsTooLarge(t *testing.T) {
+	r := post(strings.NewReader("12345"), 5)
+	r.Body = http.MaxBytesReader(nil, r.Body, 2)
+	if _, err := Capture(httptest.NewRecorder(), r, 10, Within); verdict.Of(err).Reason != verdict.TooLarge {
+		t.Fatal(err)
+	}
+}
+
+// ht-slow-body
+func TestABodyThatTakesTooLongIsGivenUp(t *testing.T) {
+	refusals := make(chan error, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, err := Capture(w, r, 10, 10*time.Millisecond)
+		refusals <- err
+	}))
+	defer server.Close()
+	never, unblock := io.Pipe()
+	defer func() { _ = unblock.Close() }()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, io.MultiReader(strings.NewReader("1"), never))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.ContentLength = 5
+	go func() {
+		if response, err := server.Client().Do(request); err == nil {
+			_ = response.Body.Close()
+		}
+	}()
+	refusal := verdict.Of(<-refusals)
+	if refusal.Reason != verdict.Malformed || refusal.HTTPStatus() != http.StatusRequestTimeout {
+		t.Fatalf("refused as %v with %d", refusal, refusal.HTTPStatus())
+	}
+}

@@ -1,0 +1,181 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+func init() {
+	caddy.RegisterModule(Memory{})
+}
+
+// DefaultMaxEntries is how many entries a memory store holds unless it is told otherwise.
+const DefaultMaxEntries = 1_000_000
+
+// Memory keeps message ids and sessions in the memory of this process. They survive config reloads, as long as every
+// config on the way uses this store; they do not survive a restart, and no other Caddy sees them: for that there is
+// `redis`.
+//
+// It never forgets an id inside its window. When it is full it refuses, and requests that need it are answered with 503,
+// until entries have run out. An entry takes up to 150 bytes.
+//
+// EXPERIMENTAL: Subject to change or removal.
+type Memory struct {
+	// How many entries are held at most: message ids, sessions, and groups of sessions (a user, a token, an address, a
+	// stream) count one each. When a reload makes it smaller, no entry is dropped; new ones wait until there is room.
+	// Default: 1000000.
+	MaxEntries int `json:"max_entries,omitempty"`
+
+	memory *memory
+}
+
+// CaddyModule returns the Caddy module information.
+func (Memory) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "caddyauth.stores.memory",
+		New: func() caddy.Module { return new(Memory) },
+	}
+}
+
+// pool holds what outlives a config: the process's one memory, and clients of Redis. The new config loads them before
+// the old one lets go.
+var pool = caddy.NewUsagePool()
+
+// memoryKey is the memory's place in the pool. There is one for every config, whatever its limit: each generation
+// brings its own limit to each operation, so that a reload that fails changes nothing for the config that goes on.
+const memoryKey = "memory"
+
+// Provision takes hold of the process's memory.
+func (m *Memory) Provision(caddy.Context) error {
+	if m.MaxEntries < 0 {
+		return fmt.Errorf("max_entries: %d is not a positive number", m.MaxEntries)
+	}
+	if m.MaxEntries == 0 {
+		m.MaxEntries = DefaultMaxEntries
+	}
+	value, _, err := pool.LoadOrNew(memoryKey, func() (caddy.Destructor, error) {
+		return newMemory(monotonic()), nil
+	})
+	if err != nil {
+		return err
+	}
+	m.memory = value.(*memory)
+	return nil
+}
+
+// monotonic returns a clock that steps of the wall clock do not move: they must neither forget ids nor hold them longer.
+func monotonic() func() time.Duration {
+	start := time.Now()
+	return func() time.Duration { return time.Since(start) }
+}
+
+// Reserve implements Store.
+func (m *Memory) Reserve(ctx context.Context, key [32]byte, owner Owner, window time.Duration) (bool, error) {
+	if err := firstError(ctx.Err(), validate(window), validateOwner(owner)); err != nil {
+		return false, err
+	}
+	return m.memory.reserve(key, owner, min(window, ReservationLease), m.MaxEntries)
+}
+
+// Keep implements Store.
+func (m *Memory) Keep(_ context.Context, key [32]byte, window time.Duration) error {
+	if err := validate(window); err != nil {
+		return err
+	}
+	return m.memory.keep(key, window, m.MaxEntries)
+}
+
+// Release implements Store.
+func (m *Memory) Release(_ context.Context, key [32]byte, owner Owner) error {
+	if err := validateOwner(owner); err != nil {
+		return err
+	}
+	m.memory.release(key, owner)
+	return nil
+}
+
+// Acquire implements Store.
+func (m *Memory) Acquire(ctx context.Context, group, session [32]byte, limit int, lease time.Duration) (bool, error) {
+	if err := firstError(ctx.Err(), validate(lease), validateLimit(limit)); err != nil {
+		return false, err
+	}
+	return m.memory.acquire(group, session, limit, lease, m.MaxEntries)
+}
+
+// Extend implements Store.
+func (m *Memory) Extend(ctx context.Context, group, session [32]byte, lease time.Duration) (bool, error) {
+	if err := firstError(ctx.Err(), validate(lease)); err != nil {
+		return false, err
+	}
+	return m.memory.extend(group, session, lease), nil
+}
+
+// Leave implements Store.
+func (m *Memory) Leave(_ context.Context, group, session [32]byte) error {
+	m.memory.leave(group, session)
+	return nil
+}
+
+// Count implements Store.
+func (m *Memory) Count(ctx context.Context, group [32]byte) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	return m.memory.countOf(group), nil
+}
+
+// Cleanup lets go of the process's memory. What it remembers is gone when no config holds it any more.
+func (m *Memory) Cleanup() error {
+	if m.memory == nil {
+		return nil // Provision did not come that far: the reference is not ours to give up
+	}
+	m.memory = nil
+	_, err := pool.Delete(memoryKey)
+	return err
+}
+
+// UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
+//
+//	memory {
+//		max_entries <n>
+//	}
+func (m *Memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the store's name
+	if d.NextArg() {
+		return d.Errf("store memory takes no argument: '%s' given", d.Val())
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch d.Val() {
+		case "max_entries":
+			if m.MaxEntries != 0 {
+				return d.Errf("max_entries is already specified")
+			}
+			args := d.RemainingArgs()
+			if len(args) != 1 {
+				return d.Errf("max_entries takes one argument: %d given", len(args))
+			}
+			n, err := strconv.Atoi(args[0])
+			if err != nil || n < 1 {
+				return d.Errf("max_entries: '%s' is not a positive number", args[0])
+			}
+			m.MaxEntries = n
+		default:
+			return d.Errf("unknown option of store memory: '%s'", d.Val())
+		}
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ Store                 = (*Memory)(nil)
+	_ caddy.Module          = Memory{}
+	_ caddy.Provisioner     = (*Memory)(nil)
+	_ caddy.CleanerUpper    = (*Memory)(nil)
+	_ caddyfile.Unmarshaler = (*Memory)(nil)
+)

@@ -1,0 +1,80 @@
+package store
+
+import "github.com/redis/go-redis/v9"
+
+// The scripts are the operations of Store as Redis runs them. Each touches the one key that it is called with, and
+// answers with a number and the nonce, its last argument. They use the server's clock, so that the clocks of several
+// Caddys need not agree. An id is a string that holds the owner of its reservation, or the zero owner when it is kept;
+// a group is a sorted set of sessions, scored by when their leases end, in Unix milliseconds. Both expire by themselves.
+
+// reserveScript: owner, lease.
+var reserveScript = redis.NewScript(`
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[1] then
+	return {0, ARGV[3]}
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return {1, ARGV[3]}
+`)
+
+// keepScript: the zero owner, window.
+var keepScript = redis.NewScript(`
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+	redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
+return {1, ARGV[3]}
+`)
+
+// releaseScript: owner.
+var releaseScript = redis.NewScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+	redis.call('DEL', KEYS[1])
+end
+return {1, ARGV[2]}
+`)
+
+// readTime is the beginning of the scripts that look at the time. A TIME before a write needs Redis 5, which replicates what
+// a script did and not the script.
+const readTime = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`
+
+// put opens or extends the session in ARGV[1] for the milliseconds in ARGV[2], and keeps the group at least as long.
+const put = `
+redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+	redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+`
+
+// acquireScript: session, lease, limit.
+var acquireScript = redis.NewScript(readTime + `
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
+if not redis.call('ZSCORE', KEYS[1], ARGV[1]) and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[3]) then
+	return {0, ARGV[4]}
+end
+` + put + `
+return {1, ARGV[4]}
+`)
+
+// extendScript: session, lease.
+var extendScript = redis.NewScript(readTime + `
+local ends = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not ends or tonumber(ends) <= now then
+	return {0, ARGV[3]}
+end
+` + put + `
+return {1, ARGV[3]}
+`)
+
+// leaveScript: session.
+var leaveScript = redis.NewScript(`
+redis.call('ZREM', KEYS[1], ARGV[1])
+return {1, ARGV[2]}
+`)
+
+// countScript: nothing but the nonce.
+var countScript = redis.NewScript(readTime + `
+return {redis.call('ZCOUNT', KEYS[1], string.format('(%.0f', now), '+inf'), ARGV[1]}
+`)
