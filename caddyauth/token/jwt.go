@@ -14,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
 	"github.com/caddyauth/callbacks/caddyauth/internal/jwks"
@@ -176,7 +174,7 @@ func (j *JWT) ownKeys(ctx caddy.Context) (keys []jose.Key, usual []string, err e
 // openKeys opens the set of keys that others publish.
 func (j *JWT) openKeys(ctx caddy.Context) (*Keys, error) {
 	if j.JWKS != "" {
-		return openSet(j.JWKS, ctx.Logger())
+		return openSet(ctx, j.JWKS)
 	}
 	place, err := credential.Text("openid_configuration", j.OpenIDConfiguration)
 	if err != nil {
@@ -186,7 +184,7 @@ func (j *JWT) openKeys(ctx caddy.Context) (*Keys, error) {
 	if len(j.policy.Issuers) == 1 {
 		config.Issuer = j.policy.Issuers[0]
 	}
-	keys, err := OpenKeys(config, ctx.Logger())
+	keys, err := OpenKeys(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("openid_configuration: %w", err)
 	}
@@ -194,7 +192,7 @@ func (j *JWT) openKeys(ctx caddy.Context) (*Keys, error) {
 }
 
 // openSet opens the key set of a jwks option: a URL, else the path of a file.
-func openSet(value string, logger *zap.Logger) (*Keys, error) {
+func openSet(ctx caddy.Context, value string) (*Keys, error) {
 	place, err := credential.Text("jwks", value)
 	if err != nil {
 		return nil, err
@@ -203,7 +201,7 @@ func openSet(value string, logger *zap.Logger) (*Keys, error) {
 	if strings.Contains(place, "://") {
 		config = jwks.Config{JWKS: place}
 	}
-	keys, err := OpenKeys(config, logger)
+	keys, err := OpenKeys(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("jwks: %w", err)
 	}

@@ -140,8 +140,8 @@ func (o *OAuth2) provisionKeys(ctx caddy.Context) (err error) {
 		return err
 	}
 	if o.JWKS != "" {
-		o.keys, err = openSet(o.JWKS, ctx.Logger())
-	} else if o.keys, err = OpenKeys(jwks.Config{Issuer: o.policy.Issuers[0]}, ctx.Logger()); err != nil {
+		o.keys, err = openSet(ctx, o.JWKS)
+	} else if o.keys, err = OpenKeys(ctx, jwks.Config{Issuer: o.policy.Issuers[0]}); err != nil {
 		err = fmt.Errorf("issuer: %w", err)
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/internal/introspect"
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
 	"github.com/caddyauth/callbacks/caddyauth/internal/jwks"
@@ -51,9 +52,10 @@ func (l *lease) end() {
 // Keys are keys that others publish, as one configuration holds them.
 type Keys struct {
 	lease
-	set    *sharedSet
-	logger *zap.Logger
-	warned string // what was last said about the keys; of set.mu
+	set     *sharedSet
+	logger  *zap.Logger
+	metrics *app.Metrics
+	warned  string // what was last said about the keys; of set.mu
 }
 
 // sharedSet is a key set, and the configurations that hold it.
@@ -65,8 +67,12 @@ type sharedSet struct {
 }
 
 // OpenKeys gives the keys of a configuration. It reads and calls nothing. Close is to be called once per success.
-func OpenKeys(config jwks.Config, logger *zap.Logger) (*Keys, error) {
-	k := &Keys{logger: logger}
+func OpenKeys(ctx caddy.Context, config jwks.Config) (*Keys, error) {
+	a, err := app.Of(ctx)
+	if err != nil {
+		return nil, err
+	}
+	k := &Keys{logger: ctx.Logger(), metrics: a.Metrics()}
 	k.id = idOf("jwks", config.JWKS, config.Metadata, config.File, config.Issuer)
 	value, _, err := shared.LoadOrNew(k.id, func() (caddy.Destructor, error) {
 		set, err := jwks.New(config)
@@ -135,8 +141,9 @@ func (s *sharedSet) refreshed(result jwks.Result) {
 	}
 }
 
-// report warns of what an operator should know. What stays as it is, is said once.
+// report counts a fetch, and warns of what an operator should know. What stays as it is, is said once.
 func (k *Keys) report(result jwks.Result, health jwks.Health) {
+	k.metrics.JWKSRefresh(result == jwks.OK)
 	if result != jwks.OK {
 		k.logger.Warn("keys could not be fetched", zap.String("result", string(result)), zap.Time("last_success", health.LastSuccess))
 		return

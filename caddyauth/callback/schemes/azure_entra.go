@@ -88,7 +88,7 @@ func (e *Entra) provision(ctx caddy.Context) (err error) {
 		}
 		config = jwks.Config{Metadata: place}
 	}
-	if e.keys, err = token.OpenKeys(config, ctx.Logger()); err != nil {
+	if e.keys, err = token.OpenKeys(ctx, config); err != nil {
 		return fmt.Errorf("openid_configuration: %w", err)
 	}
 	return nil
