@@ -303,7 +303,10 @@ func scopes(claims strictjson.Value) []string {
 
 // words gives the words of a text; none of anything else.
 func words(value strictjson.Value) []string {
-	text, _ := value.Text()
+	text, ok := value.Text()
+	if !ok {
+		return nil
+	}
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ' ' })
 }
 

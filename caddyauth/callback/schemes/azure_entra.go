@@ -118,14 +118,14 @@ func (e *Entra) check(ctx context.Context, t *jose.Token) error {
 		return verdict.Errorf(verdict.BadClaim, "iss is not of the tenant")
 	}
 	if tenant, ok := t.Claims.Get("tid"); ok {
-		if text, _ := tenant.Text(); !strings.EqualFold(text, e.tenant) {
+		if text, ok := tenant.Text(); !ok || !strings.EqualFold(text, e.tenant) {
 			return verdict.Errorf(verdict.BadClaim, "tid is another tenant")
 		}
 	}
 	found := false
 	for _, name := range []string{"appid", "azp"} { // version 1, version 2
 		if claim, ok := t.Claims.Get(name); ok {
-			if text, _ := claim.Text(); !strings.EqualFold(text, e.app) {
+			if text, ok := claim.Text(); !ok || !strings.EqualFold(text, e.app) {
 				return verdict.Errorf(verdict.BadClaim, "%s is another application", name)
 			}
 			found = true

@@ -203,13 +203,13 @@ func validation(body []byte) (code string, ok bool, err error) {
 	}
 	event := events.Items()[0]
 	eventType, _ := event.Get("eventType")
-	if text, _ := eventType.Text(); text != validationEventType {
+	if text, ok := eventType.Text(); !ok || text != validationEventType {
 		return "", false, nil
 	}
 	data, _ := event.Get("data")
 	member, _ := data.Get("validationCode")
-	code, _ = member.Text()
-	if !validationCode.MatchString(code) {
+	code, ok = member.Text()
+	if !ok || !validationCode.MatchString(code) {
 		return "", false, verdict.Errorf(verdict.Malformed, "a SubscriptionValidation event without a plain validationCode")
 	}
 	return code, true, nil

@@ -89,6 +89,12 @@ func TestOAuth2SignedTokens(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { challenged(t, bed.Do(t, post(c.token)), c.status, c.challenge) })
 	}
 
+	t.Run("oidc-scope-types, a number that is spelt as the scope", func(t *testing.T) {
+		bed := testbed.New(t, site("callback_auth oauth2 {\nissuer "+i.URL+"\naudience our-api\nscope 7\n}"))
+		expect(t, bed.Do(t, post(i.token(t, map[string]any{"scope": 7}))), 403)
+		expect(t, bed.Do(t, post(i.token(t, map[string]any{"scp": []any{7}}))), 403)
+		expect(t, bed.Do(t, post(i.token(t, map[string]any{"scope": "7"}))), 200)
+	})
 	t.Run("two tokens are an invalid request", func(t *testing.T) {
 		r := post(i.token(t, good(nil)))
 		r.Header.Add("Authorization", "Bearer x")
