@@ -14,6 +14,8 @@
 //   - callback: the handler callback_auth, and what a scheme promises; callback/schemes: one file a scheme
 //   - stream: the handler stream_auth, its rules and tokens, and what a dialect promises; stream/dialects: one file a
 //     media server
+//   - app: the app caddyauth: what the handlers share; store: where message ids and sessions are remembered
+//   - token: how tokens are checked, for callbacks and streams alike
 //   - internal: plain Go that knows nothing of Caddy: tokens, strict JSON, passwords, secrets that never print
 //
 // Importing this package registers all of them.
@@ -21,8 +23,10 @@ package caddyauth
 
 import (
 	// Each import registers the modules of a room.
+	_ "github.com/caddyauth/callbacks/caddyauth/app"
 	_ "github.com/caddyauth/callbacks/caddyauth/callback"
 	_ "github.com/caddyauth/callbacks/caddyauth/callback/schemes"
+	_ "github.com/caddyauth/callbacks/caddyauth/store"
 	_ "github.com/caddyauth/callbacks/caddyauth/stream"
 	_ "github.com/caddyauth/callbacks/caddyauth/stream/dialects"
 )

@@ -14,9 +14,12 @@ type countedStore struct {
 }
 
 // Reserve implements store.Store.
-func (s countedStore) Reserve(ctx context.Context, key [32]byte, owner store.Owner, window time.Duration) (bool, error) {
-	fresh, err := s.store.Reserve(ctx, key, owner, window)
-	return fresh && err == nil, s.count("reserve", err)
+func (s countedStore) Reserve(ctx context.Context, key [32]byte, owner store.Owner, window time.Duration) (store.State, error) {
+	state, err := s.store.Reserve(ctx, key, owner, window)
+	if err != nil {
+		state = store.Unknown
+	}
+	return state, s.count("reserve", err)
 }
 
 // Keep implements store.Store.

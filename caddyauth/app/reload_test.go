@@ -30,7 +30,7 @@ func TestReloadsOfCaddyKeepIdsSessionsAndCounts(t *testing.T) {
 		return a
 	}
 	key, sample := store.Key(t.Name()), "caddy_callback_auth_requests_total{reason=ok,scheme=reload}"
-	if fresh, err := current().Store().Reserve(t.Context(), key, store.NewOwner(), time.Hour); err != nil || !fresh {
+	if fresh, err := isFresh(current().Store().Reserve(t.Context(), key, store.NewOwner(), time.Hour)); err != nil || !fresh {
 		t.Fatal(fresh, err)
 	}
 	if granted, err := current().Store().Acquire(t.Context(), key, store.Key("one"), 1, time.Hour); err != nil || !granted {
@@ -53,7 +53,7 @@ func TestReloadsOfCaddyKeepIdsSessionsAndCounts(t *testing.T) {
 			}
 		}
 		current().Metrics().Callback("reload", verdict.OK, 0)
-		if fresh, err := current().Store().Reserve(t.Context(), key, store.NewOwner(), time.Hour); err != nil || fresh {
+		if fresh, err := isFresh(current().Store().Reserve(t.Context(), key, store.NewOwner(), time.Hour)); err != nil || fresh {
 			t.Fatalf("reload %d: fresh %v, error %v", i, fresh, err)
 		}
 		if granted, err := current().Store().Acquire(t.Context(), key, store.Key("two"), 1, time.Hour); err != nil || granted {

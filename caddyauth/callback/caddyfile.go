@@ -37,6 +37,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			<scheme> …
 //		}
 //		max_body          <size>
+//		replay            off | { … }
 //		strip_credentials
 //		public_url        <scheme://host>
 //		report_only
@@ -78,6 +79,12 @@ func (h *Handler) option(d *caddyfile.Dispenser) error {
 			return d.Errf("max_body: '%s' is not a size, such as 2MiB", text)
 		}
 		h.MaxBody = int64(size)
+	case "replay":
+		if h.Replay != nil {
+			return d.Errf("replay: %v", credential.ErrRepeated)
+		}
+		h.Replay = new(Replay)
+		return h.Replay.UnmarshalCaddyfile(d)
 	case "strip_credentials":
 		return credential.Flag(d, &h.StripCredentials)
 	case "report_only":

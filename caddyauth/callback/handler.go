@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/internal/body"
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
@@ -70,6 +71,10 @@ type Handler struct {
 	// Default: 2 MiB.
 	MaxBody int64 `json:"max_body,omitempty"`
 
+	// Whether each message is to pass only once. Default: it is, where the messages of a scheme have a signed id that is
+	// made for this.
+	Replay *Replay `json:"replay,omitempty"`
+
 	// Whether the next handler is to see no credentials: the Authorization and signature headers and the key
 	// parameters of the schemes are removed.
 	StripCredentials bool `json:"strip_credentials,omitempty"`
@@ -83,6 +88,8 @@ type Handler struct {
 	ReportOnly bool `json:"report_only,omitempty"`
 
 	guards     []guard
+	replay     *replayGuard // nil: messages may pass as often as they come
+	metrics    *app.Metrics
 	bodyWithin time.Duration
 	logger     *zap.Logger
 }
@@ -127,6 +134,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("%s proves nothing by itself: add a scheme that does, such as api_key", guards[0].name)
 	}
 	h.guards = guards
+	shared, err := app.Of(ctx)
+	if err != nil {
+		return err
+	}
+	h.metrics = shared.Metrics()
+	if h.replay, err = h.Replay.provision(h.guards, shared.Store(), h.logger); err != nil {
+		return err
+	}
 	if h.ReportOnly {
 		h.logger.Warn("report_only: nothing is refused")
 	}
@@ -157,8 +172,13 @@ func loadSchemes(ctx caddy.Context, host any) ([]guard, error) {
 
 // ServeHTTP calls next if every scheme accepts r.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	start := time.Now()
 	v := h.judge(w, r)
-	h.report(r, v)
+	var held *reservation
+	if v.OK() && v.Answer == nil && h.replay != nil {
+		held, v = h.replay.reserve(r.Context(), v)
+	}
+	h.report(r, v, time.Since(start))
 	if !v.OK() && !h.ReportOnly {
 		return h.refuse(w, v)
 	}
@@ -174,7 +194,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			w.Header().Set("Cache-Control", "private")
 		}
 	}
-	return next.ServeHTTP(w, r)
+	return held.deliver(w, r, next)
 }
 
 // judge asks the schemes, then reads the body, then asks those that are not done without it. A panic in a scheme is a
@@ -251,6 +271,9 @@ func (g guard) named(v Verdict) Verdict {
 	if v.Challenge == "" && v.HTTPStatus() == http.StatusUnauthorized {
 		v.Challenge = g.traits.Challenge
 	}
+	if _, isAny := g.Scheme.(*Any); !isAny { // of those within, the one that accepted counts
+		v.identified = g.traits.Identified || g.traits.Replay
+	}
 	return v
 }
 
@@ -271,6 +294,7 @@ func fill(v *Verdict, other Verdict) {
 	if v.Answer == nil {
 		v.Answer = other.Answer
 	}
+	v.identified = v.identified || other.identified
 }
 
 // merge makes one verdict of several that all accept. The dearest scheme, which proves the most, speaks first.
@@ -322,6 +346,9 @@ func (h *Handler) refuse(w http.ResponseWriter, v Verdict) error {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	switch status {
+	case http.StatusOK: // a duplicate, acknowledged
+		w.WriteHeader(status)
+		return nil
 	case http.StatusUnauthorized, http.StatusBadRequest, http.StatusForbidden:
 		if v.Challenge != "" {
 			header.Set("WWW-Authenticate", v.Challenge)
@@ -353,9 +380,13 @@ func (h *Handler) strip(r *http.Request) {
 	}
 }
 
-// report is the one place where a verdict becomes visible: in the placeholders, the access log, and the log.
-func (h *Handler) report(r *http.Request, v Verdict) {
+// report is the one place where a verdict becomes visible: in the metrics, the placeholders, the access log, and the log.
+func (h *Handler) report(r *http.Request, v Verdict, took time.Duration) {
 	ctx := r.Context()
+	h.metrics.Callback(v.Scheme, v.Reason, took)
+	if v.OK() && v.Key != "" {
+		h.metrics.SecretUsed(v.Scheme, v.Key)
+	}
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		setPlaceholders(repl, v, v.OK() || h.ReportOnly)
 	}

@@ -318,7 +318,7 @@ func TestAFrozenClockJudgesTheVectorOfTheReference(t *testing.T) {
 		token = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpYXQiOjE3MDAwMDAwMDAsImp0aSI6IjBiOWYxYzFlLTAwMDAtNDAwMC04MDAwLTAwMDAwMDAwMDAwMSIsImlzcyI6IlZvbmFnZSIsInBheWxvYWRfaGFzaCI6IjRmZjk1ODE4MDdmZTRjZDE4MDE5NWI3YjBjMGJmNzY5NzUzMWI4ZDE3N2E4Y2FjODhiOTg0YmRmMDU1YTNkNzgiLCJhcGlfa2V5IjoiNDcwMDAwMDEiLCJhcHBsaWNhdGlvbl9pZCI6IjExMTExMTExLTIyMjItMzMzMy00NDQ0LTU1NTU1NTU1NTU1NSJ9.D2z3Onh1_PTpMGuRaK3lA58kUw0LQ4ZJ7UEZh1gP9dA"
 		body  = `{"sessionId":"1_MX40NzAwMDAwMX5-","projectId":"47000001","event":"connectionCreated","timestamp":1700000000123,"connection":{"id":"c-1","createdAt":1700000000001,"data":"régie"}}`
 	)
-	bed := testbed.New(t, vonageSite)
+	bed := testbed.New(t, strings.Replace(strings.Replace(vonageSite, "vonage {", "{\nreplay off\nvonage {", 1), " blue\n\t}", "\n\t}\n}", 1))
 	at := func(second int64) *http.Request {
 		r := httptest.NewRequest(http.MethodPost, "http://example.com/hook", strings.NewReader(body))
 		r.Header.Set("Authorization", "Bearer "+token)

@@ -67,8 +67,10 @@ type Traits struct {
 	// Window is how long after its making a message may still be accepted. 0: the scheme has no clock.
 	Window time.Duration
 
-	// Replay says that messages carry a signed id of their own, and that one is to pass only once unless `replay off`
-	// says otherwise.
+	// Identified says that messages may carry a signed id, so that `replay` can let each pass once.
+	Identified bool
+
+	// Replay says that they all do, and that each is to pass once unless `replay off` says otherwise.
 	Replay bool
 }
 
@@ -94,7 +96,8 @@ type Verdict struct {
 	// User is who sent the message: api key, subject, user name, else the key label.
 	User string
 
-	// Account and ID are the message's own id, where it was signed, and the account inside which it is unique.
+	// Account and ID are the message's own id, where it was signed, and the account inside which it is unique: the
+	// sender's own word for it, else secret.Value.Fingerprint of the secret, so that two senders' ids never meet.
 	Account, ID string
 
 	// Claims gives a signed claim as text. It is nil where the scheme has none.
@@ -111,6 +114,9 @@ type Verdict struct {
 	// Answer, on an accepted message that is a handshake of the sender's own, answers it in place of the next handler,
 	// once every other scheme in the block has accepted too.
 	Answer func(w http.ResponseWriter) error
+
+	// identified says that the scheme's messages may carry an id. The handler sets it.
+	identified bool
 }
 
 // Refuse makes a verdict of an error, as verdict.Of reads it.

@@ -149,7 +149,7 @@ func everyOperation(t *testing.T, s Store) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	key := testKey(1)
-	if fresh, err := s.Reserve(ctx, key, NewOwner(), time.Minute); err == nil || fresh {
+	if fresh, err := isFresh(s.Reserve(ctx, key, NewOwner(), time.Minute)); err == nil || fresh {
 		t.Errorf("Reserve: fresh %v, error %v", fresh, err)
 	}
 	if granted, err := s.Acquire(ctx, key, key, 1, time.Minute); err == nil || granted {
@@ -263,7 +263,7 @@ func TestAnswersInTheWrongPlace(t *testing.T) {
 				})
 				r := testRedis(t, "redis://"+server.listener.Addr().String(), "", 5*time.Second)
 				for n := range 20 {
-					if fresh, err := r.Reserve(t.Context(), testKey(n), NewOwner(), time.Minute); fresh {
+					if fresh, err := isFresh(r.Reserve(t.Context(), testKey(n), NewOwner(), time.Minute)); fresh {
 						t.Fatalf("call %d: an answer to another call was believed (error %v)", n, err)
 					}
 				}
@@ -285,12 +285,12 @@ func TestAnswersInTheWrongPlace(t *testing.T) {
 			return honest(0)(command)
 		})
 		r := testRedis(t, "redis://"+server.listener.Addr().String(), "", 100*time.Millisecond)
-		if fresh, err := r.Reserve(t.Context(), testKey(1), NewOwner(), time.Minute); err == nil || fresh {
+		if fresh, err := isFresh(r.Reserve(t.Context(), testKey(1), NewOwner(), time.Minute)); err == nil || fresh {
 			t.Errorf("fresh %v, error %v", fresh, err)
 		}
 		close(late)
 		eventually(t, "the next calls get their own answers", func() bool {
-			fresh, err := r.Reserve(t.Context(), testKey(2), NewOwner(), time.Minute)
+			fresh, err := isFresh(r.Reserve(t.Context(), testKey(2), NewOwner(), time.Minute))
 			if fresh {
 				t.Fatal("the late answer was believed")
 			}
@@ -310,7 +310,7 @@ func TestAServerThatHangsHoldsNoMoreThanThePool(t *testing.T) {
 	most, mu := 0, sync.Mutex{}
 	for n := range requests {
 		all.Go(func() {
-			fresh, err := r.Reserve(t.Context(), testKey(n), NewOwner(), time.Minute)
+			fresh, err := isFresh(r.Reserve(t.Context(), testKey(n), NewOwner(), time.Minute))
 			if err == nil || fresh {
 				t.Errorf("fresh %v, error %v", fresh, err)
 			}
@@ -348,7 +348,7 @@ func TestAServerThatComesBackIsUsedAgain(t *testing.T) {
 			for range 3 { // flapping
 				server := serveFake(t, "unix", socket, honest(1))
 				eventually(t, "the store works", func() bool {
-					fresh, err := r.Reserve(t.Context(), testKey(1), NewOwner(), time.Minute)
+					fresh, err := isFresh(r.Reserve(t.Context(), testKey(1), NewOwner(), time.Minute))
 					return err == nil && fresh
 				})
 				server.close()

@@ -75,9 +75,9 @@ func monotonic() func() time.Duration {
 }
 
 // Reserve implements Store.
-func (m *Memory) Reserve(ctx context.Context, key [32]byte, owner Owner, window time.Duration) (bool, error) {
+func (m *Memory) Reserve(ctx context.Context, key [32]byte, owner Owner, window time.Duration) (State, error) {
 	if err := firstError(ctx.Err(), validate(window), validateOwner(owner)); err != nil {
-		return false, err
+		return Unknown, err
 	}
 	return m.memory.reserve(key, owner, min(window, ReservationLease), m.MaxEntries)
 }

@@ -193,7 +193,7 @@ func TestARealRedisForgetsByItself(t *testing.T) {
 	startRedis(t, dir, "port 0", "unixsocket "+socket)
 	r := testRedis(t, "unix://"+socket, "", 5*time.Second)
 	awaitServer(t, r)
-	if fresh, err := r.Reserve(t.Context(), testKey(1), NewOwner(), 50*time.Millisecond); err != nil || !fresh {
+	if fresh, err := isFresh(r.Reserve(t.Context(), testKey(1), NewOwner(), 50*time.Millisecond)); err != nil || !fresh {
 		t.Fatal(fresh, err)
 	}
 	if err := r.Keep(t.Context(), testKey(1), 50*time.Millisecond); err != nil {
@@ -203,7 +203,7 @@ func TestARealRedisForgetsByItself(t *testing.T) {
 		t.Fatal(granted, err)
 	}
 	eventually(t, "the id is fresh again", func() bool {
-		fresh, err := r.Reserve(t.Context(), testKey(1), NewOwner(), time.Minute)
+		fresh, err := isFresh(r.Reserve(t.Context(), testKey(1), NewOwner(), time.Minute))
 		return err == nil && fresh
 	})
 	eventually(t, "the session has ended", func() bool {
@@ -233,7 +233,7 @@ func TestARealRedisWithACertificateOfSomebodyElseIsNotBelieved(t *testing.T) {
 		"tls-key-file "+filepath.Join(dir, "key"), "tls-auth-clients no")
 	r := testRedis(t, "rediss://localhost:"+port, "", 5*time.Second)
 	eventually(t, "the certificate is refused", func() bool {
-		fresh, err := r.Reserve(t.Context(), testKey(1), NewOwner(), time.Minute)
+		fresh, err := isFresh(r.Reserve(t.Context(), testKey(1), NewOwner(), time.Minute))
 		if fresh || err == nil {
 			t.Fatal("a server with the wrong certificate was believed")
 		}
@@ -252,7 +252,7 @@ func TestARealRedisThatIsRestartedIsFoundAgain(t *testing.T) {
 		mustReserve(t, r, testKey(round), true)
 		stop()
 		for range 3 * poolSize { // more failures than the pool's own breaker bears
-			if fresh, err := r.Reserve(t.Context(), testKey(round), NewOwner(), time.Minute); err == nil || fresh {
+			if fresh, err := isFresh(r.Reserve(t.Context(), testKey(round), NewOwner(), time.Minute)); err == nil || fresh {
 				t.Fatalf("without a server: fresh %v, error %v", fresh, err)
 			}
 		}
@@ -301,7 +301,7 @@ func attackCases(t *testing.T, first *Redis, another func() *Redis) {
 	})
 	t.Run("rp-retry-after-5xx", func(t *testing.T) {
 		key, owner := Key(t.Name()), NewOwner()
-		if fresh, err := first.Reserve(t.Context(), key, owner, time.Hour); err != nil || !fresh {
+		if fresh, err := isFresh(first.Reserve(t.Context(), key, owner, time.Hour)); err != nil || !fresh {
 			t.Fatal(fresh, err)
 		}
 		if err := first.Release(t.Context(), key, owner); err != nil {
@@ -328,7 +328,7 @@ func attackCases(t *testing.T, first *Redis, another func() *Redis) {
 		if err := firstError(c.RPush(t.Context(), first.id(key), "x").Err(), c.Set(t.Context(), first.group(key), "x", 0).Err()); err != nil {
 			t.Fatal(err)
 		}
-		if fresh, err := first.Reserve(t.Context(), key, NewOwner(), time.Minute); err == nil || fresh {
+		if fresh, err := isFresh(first.Reserve(t.Context(), key, NewOwner(), time.Minute)); err == nil || fresh {
 			t.Errorf("fresh %v, error %v", fresh, err)
 		} else if want := "redis: the server refused: WRONGTYPE"; err.Error() != want && !strings.HasPrefix(err.Error(), "redis: the server refused") {
 			t.Errorf("error %v; want %s", err, want)
@@ -336,7 +336,7 @@ func attackCases(t *testing.T, first *Redis, another func() *Redis) {
 		if granted, err := first.Acquire(t.Context(), key, key, 1, time.Minute); err == nil || granted {
 			t.Errorf("granted %v, error %v", granted, err)
 		}
-		if fresh, err := first.Reserve(t.Context(), Key(fmt.Sprint(key)), NewOwner(), time.Minute); err != nil || !fresh {
+		if fresh, err := isFresh(first.Reserve(t.Context(), Key(fmt.Sprint(key)), NewOwner(), time.Minute)); err != nil || !fresh {
 			t.Errorf("after it: fresh %v, error %v", fresh, err)
 		}
 	})

@@ -98,11 +98,23 @@ func (r *Redis) Provision(caddy.Context) error {
 }
 
 // Reserve implements Store.
-func (r *Redis) Reserve(ctx context.Context, key [32]byte, owner Owner, window time.Duration) (bool, error) {
+func (r *Redis) Reserve(ctx context.Context, key [32]byte, owner Owner, window time.Duration) (State, error) {
 	if err := firstError(validate(window), validateOwner(owner)); err != nil {
-		return false, err
+		return Unknown, err
 	}
-	return r.yesOrNo(r.run(ctx, reserveScript, r.id(key), owner.String(), milliseconds(min(window, ReservationLease))))
+	n, err := r.run(ctx, reserveScript, r.id(key), owner.String(), milliseconds(min(window, ReservationLease)), kept.String())
+	switch {
+	case err != nil:
+		return Unknown, err
+	case n == 0:
+		return Reserved, nil
+	case n == 1:
+		return Fresh, nil
+	case n == 2:
+		return Kept, nil
+	default:
+		return Unknown, errUnexpected
+	}
 }
 
 // Keep implements Store.

@@ -7,14 +7,16 @@ import "github.com/redis/go-redis/v9"
 // Caddys need not agree. An id is a string that holds the owner of its reservation, or the zero owner when it is kept;
 // a group is a sorted set of sessions, scored by when their leases end, in Unix milliseconds. Both expire by themselves.
 
-// reserveScript: owner, lease.
+// reserveScript: owner, lease, the zero owner. It answers 0 for reserved, 1 for fresh, 2 for kept.
 var reserveScript = redis.NewScript(`
 local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[1] then
-	return {0, ARGV[3]}
+if held == ARGV[3] then
+	return {2, ARGV[4]}
+elseif held and held ~= ARGV[1] then
+	return {0, ARGV[4]}
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return {1, ARGV[3]}
+return {1, ARGV[4]}
 `)
 
 // keepScript: the zero owner, window.

@@ -73,22 +73,25 @@ func newMemory(now func() time.Duration) *memory {
 // Destruct implements caddy.Destructor. There is nothing to close.
 func (m *memory) Destruct() error { return nil }
 
-func (m *memory) reserve(key [32]byte, owner Owner, d time.Duration, limit int) (bool, error) {
-	fresh := false
+func (m *memory) reserve(key [32]byte, owner Owner, d time.Duration, limit int) (State, error) {
+	state := Unknown
 	err := m.insert(key, limit, func(s *shard, now time.Duration) bool {
 		held, found := s.marks[key]
 		if found && held.end > now && held.owner != owner {
-			fresh = false
+			state = Reserved
+			if held.owner == kept {
+				state = Kept
+			}
 			return true
 		}
 		if !found && !m.take(1, limit) {
 			return false
 		}
 		s.marks[key] = mark{s.until(now, d), owner}
-		fresh = true
+		state = Fresh
 		return true
 	})
-	return fresh, err
+	return state, err
 }
 
 func (m *memory) keep(key [32]byte, d time.Duration, limit int) error {

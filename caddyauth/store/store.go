@@ -34,10 +34,11 @@ const ReservationLease = 2 * time.Minute
 //
 // EXPERIMENTAL: Subject to change or removal.
 type Store interface {
-	// Reserve claims an id for one owner. It is fresh when nobody has it: neither kept inside its window, nor reserved
-	// by another owner. The reservation ends after window or ReservationLease, whichever is shorter, unless Keep comes
-	// first. Reserving again with the same owner is fresh too, and starts the lease anew.
-	Reserve(ctx context.Context, key [32]byte, owner Owner, window time.Duration) (fresh bool, err error)
+	// Reserve claims an id for one owner, and says how it found it. It is Fresh when nobody has it: neither kept inside
+	// its window, nor reserved by another owner. The reservation ends after window or ReservationLease, whichever is
+	// shorter, unless Keep comes first. Reserving again with the same owner is Fresh too, and starts the lease anew.
+	// With an error the State is Unknown.
+	Reserve(ctx context.Context, key [32]byte, owner Owner, window time.Duration) (State, error)
 
 	// Keep remembers an id for window from now, or for as long as it is already kept, whichever is longer. Only who
 	// held a fresh reservation calls it, once the message was delivered. That is true whatever became of the
@@ -63,6 +64,18 @@ type Store interface {
 	// Count returns how many sessions of a group are open.
 	Count(ctx context.Context, group [32]byte) (int, error)
 }
+
+// State is how Reserve finds an id.
+type State int
+
+// The states. That somebody else has an id in flight is not yet that it was delivered: to a sender, who may be told that
+// all is well, they are different things.
+const (
+	Unknown  State = iota // there was an error
+	Fresh                 // nobody has it: it is now reserved for the one who asked
+	Reserved              // another owner has it in flight
+	Kept                  // it was delivered
+)
 
 // ErrFull is wrapped by the error of a store that has no room. Refusing is the only safe answer to it: room could only
 // be made by forgetting an id inside its window.

@@ -7,9 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
+	"golang.org/x/crypto/bcrypt"
 )
 
 func TestAttacksOnIcecast(t *testing.T) {

@@ -85,8 +85,8 @@ type Listeners struct {
 	// How to compare: `<`, `<=`, `>` or `>=`.
 	Is string `json:"is,omitempty"`
 
-	// The number.
-	Number int64 `json:"number"`
+	// The number. Default: 0.
+	Number int64 `json:"number,omitempty"`
 }
 
 // Listened is a bound on how long a client has listened.
@@ -98,7 +98,7 @@ type Listened struct {
 	Is string `json:"is,omitempty"`
 
 	// The duration.
-	Duration caddy.Duration `json:"duration"`
+	Duration caddy.Duration `json:"duration,omitempty"`
 }
 
 // features are the conditions that stand here and that not every server has.
@@ -130,8 +130,10 @@ func (c *Conditions) provision(tokens []*Token) error {
 		to        *globs
 		separator byte
 	}{
-		{"app", c.App, &c.app, '/'}, {"stream", c.Stream, &c.stream, '/'},
-		{"origin", c.Origin, &c.origin, '.'}, {"agent", c.Agent, &c.agent, 0},
+		{"app", c.App, &c.app, '/'},
+		{"stream", c.Stream, &c.stream, '/'},
+		{"origin", c.Origin, &c.origin, '.'},
+		{"agent", c.Agent, &c.agent, 0},
 	} {
 		patterns, err := credential.Texts(list.name, list.from)
 		if err != nil {

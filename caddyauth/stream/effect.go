@@ -17,7 +17,7 @@ const maxTimeLimit = math.MaxInt32 * time.Second
 // `{stream.subject}`, `{stream.ip}` and `{stream.claim.<name>}`, percent-encoded in URLs; other placeholders are replaced
 // when the config is loaded.
 type Effects struct {
-	// How long the client may stay, in whole seconds. Default: without end.
+	// How long the client may stay, in whole seconds. Icecast ends listeners by it, not sources. Default: without end.
 	TimeLimit caddy.Duration `json:"time_limit,omitempty"`
 
 	// Whether the client may stay only until its token expires. With `time_limit`, the shorter time counts.

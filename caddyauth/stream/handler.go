@@ -7,6 +7,7 @@ package stream
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,12 +16,11 @@ import (
 	"strconv"
 	"time"
 
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
 	"github.com/caddyauth/callbacks/caddyauth/internal/body"
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -29,6 +29,10 @@ import (
 func init() {
 	caddy.RegisterModule(Handler{})
 }
+
+// decideWithin bounds the time that a decision may wait for others, such as a queue for password hashes. Media servers ask
+// one client at a time, and give up after 2 s to 15 s.
+const decideWithin = 900 * time.Millisecond
 
 // Handler answers a media server's authorization hook. It is the last handler of its route. Who may call the hook is not
 // its business: that is for `callback_auth` before it.
@@ -149,7 +153,9 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (q *Request, d D
 	if q.Event == Close || q.Event == Notice {
 		return q, Decision{Allow: true, Code: verdict.OK}
 	}
-	return q, h.policy.decide(r.Context(), q, clock.Now(r.Context()))
+	ctx, cancel := context.WithTimeout(r.Context(), decideWithin)
+	defer cancel()
+	return q, h.policy.decide(ctx, q, clock.Now(ctx))
 }
 
 // answer writes the decision as the dialect encodes it, whole or not at all. What cannot be encoded becomes a denial.

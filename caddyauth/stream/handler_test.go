@@ -15,9 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -94,37 +93,54 @@ func TestEveryFaultDenies(t *testing.T) {
 		reason  verdict.Reason
 	}{
 		"a dialect that panics while decoding": {
-			newHandler(fake{decode: func([]byte) (*Request, error) { panic("x") }}, allowAll), ask, 503, verdict.Unavailable},
+			newHandler(fake{decode: func([]byte) (*Request, error) { panic("x") }}, allowAll), ask, 503, verdict.Unavailable,
+		},
 		"a dialect that cannot decode": {
-			newHandler(fake{decode: func([]byte) (*Request, error) { return nil, errors.New("x") }}, allowAll), ask, 503, verdict.Unavailable},
+			newHandler(fake{decode: func([]byte) (*Request, error) { return nil, errors.New("x") }}, allowAll), ask, 503, verdict.Unavailable,
+		},
 		"a dialect that decodes nothing": {
-			newHandler(fake{decode: func([]byte) (*Request, error) { return nil, nil }}, allowAll), ask, 503, verdict.Unavailable},
+			newHandler(fake{decode: func([]byte) (*Request, error) { return nil, nil }}, allowAll), ask, 503, verdict.Unavailable,
+		},
 		"a stream name that is none": {
-			newHandler(fake{decode: func([]byte) (*Request, error) { return &Request{Event: Open, Mode: Play, Name: "a/../b"}, nil }}, allowAll), ask, 400, verdict.Malformed},
+			newHandler(fake{decode: func([]byte) (*Request, error) { return &Request{Event: Open, Mode: Play, Name: "a/../b"}, nil }}, allowAll), ask, 400, verdict.Malformed,
+		},
 		"an app name that is none": {
-			newHandler(fake{decode: func([]byte) (*Request, error) { return &Request{Event: Open, Mode: Play, App: "..", Name: "b"}, nil }}, allowAll), ask, 400, verdict.Malformed},
+			newHandler(fake{decode: func([]byte) (*Request, error) { return &Request{Event: Open, Mode: Play, App: "..", Name: "b"}, nil }}, allowAll), ask, 400, verdict.Malformed,
+		},
 		"no mode": {
-			newHandler(fake{decode: func([]byte) (*Request, error) { return &Request{Event: Open, Name: "b"}, nil }}, allowAll), ask, 400, verdict.Malformed},
+			newHandler(fake{decode: func([]byte) (*Request, error) { return &Request{Event: Open, Name: "b"}, nil }}, allowAll), ask, 400, verdict.Malformed,
+		},
 		"no event": {
-			newHandler(fake{decode: func([]byte) (*Request, error) { return &Request{Mode: Play, Name: "b"}, nil }}, allowAll), ask, 400, verdict.Malformed},
+			newHandler(fake{decode: func([]byte) (*Request, error) { return &Request{Mode: Play, Name: "b"}, nil }}, allowAll), ask, 400, verdict.Malformed,
+		},
 		"no rule": {
-			newHandler(fake{}, &policy{}), ask, 403, verdict.Denied},
+			newHandler(fake{}, &policy{}), ask, 403, verdict.Denied,
+		},
 		"early data, by the connection": {
-			newHandler(fake{}, allowAll), func() *http.Request { r := ask(); r.TLS = &tls.ConnectionState{}; return r }, 425, verdict.Unavailable},
+			newHandler(fake{}, allowAll), func() *http.Request { r := ask(); r.TLS = &tls.ConnectionState{}; return r }, 425, verdict.Unavailable,
+		},
 		"early data, by the proxy in front": {
-			newHandler(fake{}, allowAll), func() *http.Request { r := ask(); r.Header.Set("Early-Data", "1"); return r }, 425, verdict.Unavailable},
+			newHandler(fake{}, allowAll), func() *http.Request { r := ask(); r.Header.Set("Early-Data", "1"); return r }, 425, verdict.Unavailable,
+		},
 		"a body over the limit, announced": {
 			newHandler(fake{}, allowAll), func() *http.Request {
 				return httptest.NewRequest(http.MethodPost, "/", strings.NewReader(strings.Repeat("x", MaxBody+1)))
-			}, 413, verdict.TooLarge},
+			}, 413, verdict.TooLarge,
+		},
 		"a body over the limit, not announced": {
 			newHandler(fake{}, allowAll), func() *http.Request {
 				r := httptest.NewRequest(http.MethodPost, "/", io.MultiReader(strings.NewReader(strings.Repeat("x", MaxBody+1))))
 				r.ContentLength = -1
 				return r
-			}, 413, verdict.TooLarge},
+			}, 413, verdict.TooLarge,
+		},
 		"a body shorter than announced": {
-			newHandler(fake{}, allowAll), func() *http.Request { r := ask(); r.Body = io.NopCloser(io.MultiReader(strings.NewReader("bo"), broken{})); return r }, 400, verdict.Malformed},
+			newHandler(fake{}, allowAll), func() *http.Request {
+				r := ask()
+				r.Body = io.NopCloser(io.MultiReader(strings.NewReader("bo"), broken{}))
+				return r
+			}, 400, verdict.Malformed,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			result := serve(t, test.handler, test.request())

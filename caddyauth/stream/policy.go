@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -26,6 +27,9 @@ type policy struct {
 func (p *policy) provision(ctx caddy.Context, ability Ability) error {
 	names := make(map[string]bool)
 	for _, t := range p.tokens {
+		if t == nil {
+			return errors.New("a token that is null")
+		}
 		if names[t.Name] {
 			return fmt.Errorf("two tokens are named '%s': rules could not tell them apart", t.Name)
 		}
@@ -36,6 +40,9 @@ func (p *policy) provision(ctx caddy.Context, ability Ability) error {
 	}
 	labels := map[string]bool{fallbackName: true}
 	for i, rule := range p.rules {
+		if rule == nil {
+			return errors.New("a rule that is null")
+		}
 		label := rule.label(i)
 		if labels[label] {
 			return fmt.Errorf("rule %s: the name stands for something else already", label)

@@ -42,25 +42,31 @@ type Received struct {
 	TransferEncoding         []string
 }
 
-// Receiver is the application behind the gate. It answers 200 `received`, unless Answer is set.
+// Receiver is the application behind the gate. It answers 200 `received`, unless Answer says otherwise.
 type Receiver struct {
 	// Addr is where it listens: host:port on loopback.
 	Addr string
 
-	// Answer, where it is set, answers in place of the 200. Set it before the first request.
-	Answer http.HandlerFunc
-
 	mu       sync.Mutex
+	answer   http.HandlerFunc
 	received []Received
+}
+
+// Answer makes it answer with this handler from now on; nil: with the 200.
+func (rc *Receiver) Answer(answer http.HandlerFunc) {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	rc.answer = answer
 }
 
 func (rc *Receiver) serve(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	rc.mu.Lock()
 	rc.received = append(rc.received, Received{r.Method, r.RequestURI, r.Host, r.Header.Clone(), body, r.ContentLength, r.TransferEncoding})
+	answer := rc.answer
 	rc.mu.Unlock()
-	if rc.Answer != nil {
-		rc.Answer(w, r)
+	if answer != nil {
+		answer(w, r)
 		return
 	}
 	_, _ = io.WriteString(w, "received")
@@ -244,6 +250,14 @@ func (b *Bed) Do(t testing.TB, r *http.Request) Result {
 	recorder := httptest.NewRecorder()
 	b.handler.ServeHTTP(recorder, r)
 	return b.result(t, recorder.Result())
+}
+
+// Status sends one request to a Bed without a socket and returns the answer's status. It may be called from many
+// goroutines.
+func (b *Bed) Status(r *http.Request) int {
+	recorder := httptest.NewRecorder()
+	b.handler.ServeHTTP(recorder, r)
+	return recorder.Code
 }
 
 func (b *Bed) result(t testing.TB, response *http.Response) Result {

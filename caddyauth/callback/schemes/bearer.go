@@ -59,7 +59,9 @@ func tokenVerdict(token *jose.Token, err error) callback.Verdict {
 		Reason: verdict.OK,
 		Key:    token.Key,
 		User:   token.Subject,
-		ID:     token.ID,
-		Claims: token.Text,
+		// RFC 7519 §4.1.7: jti is unique among the tokens of one issuer.
+		Account: token.Issuer,
+		ID:      token.ID,
+		Claims:  token.Text,
 	}
 }

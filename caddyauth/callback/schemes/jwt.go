@@ -90,6 +90,8 @@ func (j *JWT) Traits() callback.Traits {
 		Places:    []callback.Place{{Header: j.From.Header, Query: j.From.Query}},
 		Challenge: bearerChallenge,
 		Window:    j.Window(),
+
+		Identified: true, // by jti
 	}
 }
 

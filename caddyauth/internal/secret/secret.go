@@ -2,8 +2,10 @@
 package secret
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -45,6 +47,14 @@ func (v Value) Weak() bool { return len(v.bytes) < MinBytes }
 func (v Value) Equal(presented []byte) bool {
 	digest := sha256.Sum256(presented)
 	return subtle.ConstantTimeCompare(v.digest[:], digest[:]) == 1 && len(v.bytes) > 0
+}
+
+// Fingerprint returns a text that stands for the secret, is the same in every process, and from which the secret cannot
+// be told unless it can be guessed. It is for keys of stores, which are hashed once more; it is not for logs.
+func (v Value) Fingerprint() string {
+	mac := hmac.New(sha256.New, v.bytes)
+	mac.Write([]byte("caddyauth fingerprint"))
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
 // Match returns the first of values that equals presented. It looks at all of them, so that the time taken does not

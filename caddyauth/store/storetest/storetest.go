@@ -69,7 +69,7 @@ func (h *harness) reserve(key string, owner store.Owner, want bool) {
 
 func (h *harness) reserveAt(s store.Store, key string, owner store.Owner, want bool) {
 	h.Helper()
-	fresh, err := s.Reserve(h.ctx, store.Key(key), owner, window)
+	fresh, err := isFresh(s.Reserve(h.ctx, store.Key(key), owner, window))
 	if err != nil || fresh != want {
 		h.Fatalf("Reserve(%s): fresh %v, error %v; want fresh %v", key, fresh, err, want)
 	}
@@ -154,7 +154,7 @@ var tests = map[string]func(*testing.T, *harness){
 		h.reserve("id", bob, true)
 	},
 	"a reservation never outlasts a window that is shorter than the lease": func(_ *testing.T, h *harness) {
-		fresh, err := h.Reserve(h.ctx, store.Key("id"), alice, 10*second)
+		fresh, err := isFresh(h.Reserve(h.ctx, store.Key("id"), alice, 10*second))
 		if err != nil || !fresh {
 			h.Fatal(fresh, err)
 		}
@@ -229,7 +229,7 @@ var tests = map[string]func(*testing.T, *harness){
 	"a client that has gone away reserves nothing": func(_ *testing.T, h *harness) {
 		gone, cancel := context.WithCancel(h.ctx)
 		cancel()
-		if fresh, err := h.Reserve(gone, store.Key("id"), alice, window); err == nil || fresh {
+		if fresh, err := isFresh(h.Reserve(gone, store.Key("id"), alice, window)); err == nil || fresh {
 			h.Fatalf("fresh %v, error %v", fresh, err)
 		}
 		if granted, err := h.Acquire(gone, store.Key("group"), store.Key("one"), 1, window); err == nil || granted {
@@ -237,13 +237,13 @@ var tests = map[string]func(*testing.T, *harness){
 		}
 	},
 	"what makes no sense is an error and never a yes": func(_ *testing.T, h *harness) {
-		if fresh, err := h.Reserve(h.ctx, store.Key("id"), alice, 0); err == nil || fresh {
+		if fresh, err := isFresh(h.Reserve(h.ctx, store.Key("id"), alice, 0)); err == nil || fresh {
 			h.Errorf("a window of nothing: fresh %v, error %v", fresh, err)
 		}
-		if fresh, err := h.Reserve(h.ctx, store.Key("id"), alice, -second); err == nil || fresh {
+		if fresh, err := isFresh(h.Reserve(h.ctx, store.Key("id"), alice, -second)); err == nil || fresh {
 			h.Errorf("a window before now: fresh %v, error %v", fresh, err)
 		}
-		if fresh, err := h.Reserve(h.ctx, store.Key("id"), 0, window); err == nil || fresh {
+		if fresh, err := isFresh(h.Reserve(h.ctx, store.Key("id"), 0, window)); err == nil || fresh {
 			h.Errorf("no owner: fresh %v, error %v", fresh, err)
 		}
 		if err := h.Keep(h.ctx, store.Key("id"), 0); err == nil {
@@ -356,7 +356,7 @@ var races = map[string]func(*testing.T, *harness, int){
 		for round := range rounds {
 			key := store.Key("round", time.Duration(round).String())
 			fresh := race(t, func(i int) (bool, error) {
-				return h.either(i).Reserve(h.ctx, key, store.NewOwner(), window)
+				return isFresh(h.either(i).Reserve(h.ctx, key, store.NewOwner(), window))
 			})
 			if fresh != 1 {
 				t.Fatalf("round %d: %d of %d copies were fresh", round, fresh, racers)
@@ -406,3 +406,6 @@ func race(t *testing.T, f func(i int) (bool, error)) int64 {
 	all.Wait()
 	return yes.Load()
 }
+
+// isFresh makes a yes or no of what Reserve found.
+func isFresh(state store.State, err error) (bool, error) { return state == store.Fresh, err }

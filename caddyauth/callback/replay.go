@@ -1,0 +1,266 @@
+package callback
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddyauth/callbacks/caddyauth/credential"
+	"github.com/caddyauth/callbacks/caddyauth/store"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// Replay lets each message pass once. A message's id is reserved while its request is in flight, kept when the receiver
+// answers 2xx, and released otherwise, so that a sender's honest retry after the receiver failed is let through.
+type Replay struct {
+	// Whether messages may pass as often as they come. Default: false where a scheme's messages have a signed id that
+	// is made for this (`vonage`, `standard_webhooks`), else true unless another field is set.
+	Off bool `json:"off,omitempty"`
+
+	// How long an id is kept. It must be no shorter than the time in which the scheme accepts a message. Default: twice
+	// that time.
+	Window caddy.Duration `json:"window,omitempty"`
+
+	// The answer to a message that was delivered already: `reject` with 409, or `acknowledge` with 200, for senders that
+	// go on retrying otherwise. Default: reject.
+	OnDuplicate string `json:"on_duplicate,omitempty"`
+
+	// What becomes of a message while the store cannot be asked: `reject` with 503, or `allow`, so that it may pass
+	// twice. Default: reject.
+	OnStoreError string `json:"on_store_error,omitempty"`
+}
+
+// replayGuard is a provisioned Replay.
+type replayGuard struct {
+	Replay
+	store  store.Store
+	logger *zap.Logger
+}
+
+// provision gives the guard that r asks for; nil if messages may pass as often as they come. r may be nil.
+func (r *Replay) provision(guards []guard, s store.Store, logger *zap.Logger) (*replayGuard, error) {
+	window, on, err := r.window(guards)
+	if err != nil || !on {
+		return nil, err
+	}
+	g := &replayGuard{store: s, logger: logger}
+	if r != nil {
+		g.Replay = *r
+	}
+	g.Window = caddy.Duration(window)
+	for _, option := range []struct{ name, value, other string }{
+		{"on_duplicate", g.OnDuplicate, "acknowledge"}, {"on_store_error", g.OnStoreError, "allow"},
+	} {
+		if option.value != "" && option.value != "reject" && option.value != option.other {
+			return nil, fmt.Errorf("replay: %s is reject or %s, not %q", option.name, option.other, option.value)
+		}
+	}
+	if g.OnStoreError == "allow" {
+		logger.Warn("replay: while the store is away, messages may pass twice")
+	}
+	return g, nil
+}
+
+// window finds out whether messages are to pass once, and for how long their ids are kept.
+func (r *Replay) window(guards []guard) (window time.Duration, on bool, err error) {
+	var identified, byDefault bool
+	var accepted time.Duration
+	for _, g := range guards {
+		identified = identified || g.traits.Identified || g.traits.Replay
+		byDefault = byDefault || g.traits.Replay
+		accepted = max(accepted, g.traits.Window)
+	}
+	switch {
+	case r != nil && r.Off, r == nil && !byDefault:
+		return 0, false, nil
+	case !identified:
+		return 0, false, fmt.Errorf("replay: the messages of these schemes have no signed id")
+	case r != nil && r.Window > 0:
+		if time.Duration(r.Window) < accepted {
+			return 0, false, fmt.Errorf("replay: a window of %v is shorter than the %v in which a message is accepted", time.Duration(r.Window), accepted)
+		}
+		return time.Duration(r.Window), true, nil
+	case accepted == 0:
+		return 0, false, fmt.Errorf("replay: it needs a window, for the scheme has no clock")
+	default:
+		return 2 * accepted, true, nil
+	}
+}
+
+// reservation is an id that is in flight.
+type reservation struct {
+	guard *replayGuard
+	key   [32]byte
+	owner store.Owner
+
+	mu    sync.Mutex
+	renew *time.Timer
+	done  bool
+}
+
+// reserve claims the id of an accepted message. It returns the verdict that stands then: a message that was seen is
+// replayed, and one that cannot be told is unavailable.
+func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Verdict) {
+	refuse := func(err *verdict.Error) (*reservation, Verdict) {
+		refusal := v
+		refusal.Reason, refusal.Status, refusal.Detail = err.Reason, err.Status, err.Detail
+		return nil, refusal
+	}
+	switch {
+	case v.ID == "" && !v.identified:
+		return nil, v // another scheme of an `any`, whose messages have no ids
+	case v.ID == "":
+		return refuse(verdict.Errorf(verdict.BadClaim, "the message has no id; without one it could pass again"))
+	}
+	res := &reservation{guard: g, key: store.Key("replay", v.Scheme, v.Account, v.ID), owner: store.NewOwner()}
+	state, err := g.store.Reserve(ctx, res.key, res.owner, time.Duration(g.Window))
+	switch {
+	case err != nil:
+		g.fail("reserve", err)
+		g.release(res)
+		if g.OnStoreError == "allow" {
+			return nil, v
+		}
+		return refuse(verdict.Errorf(verdict.Unavailable, "the replay store cannot tell"))
+	case state == store.Kept:
+		if g.OnDuplicate == "acknowledge" {
+			return refuse(verdict.Errorf(verdict.Replayed, "delivered already, and acknowledged").WithStatus(http.StatusOK))
+		}
+		return refuse(verdict.Errorf(verdict.Replayed, "delivered already"))
+	case state == store.Reserved:
+		// Nobody knows yet whether the other copy will be delivered: to acknowledge this one could lose the message.
+		refusal := verdict.Errorf(verdict.Replayed, "another copy is in flight")
+		if g.OnDuplicate == "acknowledge" {
+			refusal = refusal.WithStatus(http.StatusServiceUnavailable)
+		}
+		return refuse(refusal)
+	}
+	// A receiver that takes longer than the lease still has the id to itself.
+	res.mu.Lock()
+	defer res.mu.Unlock()
+	res.renew = time.AfterFunc(store.ReservationLease/2, res.extend)
+	return res, v
+}
+
+// extend starts the lease anew.
+func (res *reservation) extend() {
+	res.mu.Lock()
+	defer res.mu.Unlock()
+	if res.done {
+		return
+	}
+	if _, err := res.guard.store.Reserve(context.Background(), res.key, res.owner, time.Duration(res.guard.Window)); err != nil {
+		res.guard.fail("reserve", err)
+	}
+	res.renew.Reset(store.ReservationLease / 2)
+}
+
+// end keeps or releases the id, once.
+func (res *reservation) end(delivered bool) {
+	res.mu.Lock()
+	defer res.mu.Unlock()
+	if res.done {
+		return
+	}
+	res.done = true
+	res.renew.Stop()
+	if !delivered {
+		res.guard.release(res)
+		return
+	}
+	if err := res.guard.store.Keep(context.Background(), res.key, time.Duration(res.guard.Window)); err != nil {
+		res.guard.fail("keep", err)
+	}
+}
+
+func (g *replayGuard) release(res *reservation) {
+	if err := g.store.Release(context.Background(), res.key, res.owner); err != nil {
+		g.fail("release", err)
+	}
+}
+
+// fail logs an error of the store. Its text may hold an address, and no secret: stores see to that.
+func (g *replayGuard) fail(operation string, err error) {
+	g.logger.Error("the replay store failed", zap.String("operation", operation), zap.Error(err))
+}
+
+// deliver calls the next handler, and keeps or releases the id by what the receiver answers. A panic, by which the
+// proxy ends a broken answer, releases too: the sender has no whole answer either, and will retry.
+func (res *reservation) deliver(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if res == nil {
+		return next.ServeHTTP(w, r)
+	}
+	defer res.end(false)
+	answer := &statusWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, switched: func() { res.end(true) }}
+	err := next.ServeHTTP(answer, r)
+	// A handler that writes nothing and has no error is an empty 200.
+	res.end(err == nil && (answer.status == 0 || answer.status >= 200 && answer.status <= 299))
+	return err
+}
+
+// statusWriter takes note of the status of an answer.
+type statusWriter struct {
+	*caddyhttp.ResponseWriterWrapper
+	status   int
+	switched func() // called on 101: a WebSocket lasts, and its handshake is over
+}
+
+// WriteHeader takes note of the status.
+func (s *statusWriter) WriteHeader(status int) {
+	if status == http.StatusSwitchingProtocols {
+		s.switched()
+	}
+	if s.status == 0 && status >= 200 {
+		s.status = status
+	}
+	s.ResponseWriterWrapper.WriteHeader(status)
+}
+
+// UnmarshalCaddyfile sets up the guard from Caddyfile tokens. Syntax:
+//
+//	replay off
+//	replay {
+//		window         <duration>
+//		on_duplicate   reject|acknowledge
+//		on_store_error reject|allow
+//	}
+func (r *Replay) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	switch args := d.RemainingArgs(); {
+	case len(args) == 1 && args[0] == "off":
+		r.Off = true
+	case len(args) > 0:
+		return d.Err("replay takes `off` or a block")
+	}
+	empty := true
+	for nesting := d.Nesting(); d.NextBlock(nesting); empty = false {
+		if r.Off {
+			return d.Err("replay off takes no block")
+		}
+		var err error
+		switch d.Val() {
+		case "window":
+			err = credential.Duration(d, &r.Window)
+		case "on_duplicate":
+			err = credential.OneOf(d, &r.OnDuplicate, "reject", "acknowledge")
+		case "on_store_error":
+			err = credential.OneOf(d, &r.OnStoreError, "reject", "allow")
+		default:
+			err = d.Errf("unknown option '%s' of replay", d.Val())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if empty && !r.Off {
+		return d.Err("replay takes `off` or a block")
+	}
+	return nil
+}

@@ -1,0 +1,275 @@
+package dialects
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/stream"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+const (
+	formType = "application/x-www-form-urlencoded"
+	jsonType = "application/json"
+)
+
+func post(contentType string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "http://hooks.example/?mount=/x", nil)
+	r.Header.Set("Content-Type", contentType)
+	return r
+}
+
+// The bodies of Icecast are captures of Debian's icecast2 2.4.4, as ffmpeg and curl made it ask.
+func TestDecode(t *testing.T) {
+	loopback := netip.MustParseAddr("127.0.0.1")
+	for _, test := range []struct {
+		name    string
+		dialect stream.Dialect
+		body    string
+		want    stream.Request
+	}{
+		{
+			"icecast: a source",
+			Icecast{},
+			"action=stream_auth&mount=%2flive%2eogg&ip=127%2e0%2e0%2e1&server=127%2e0%2e0%2e1&port=18000&user=dj1&pass=djp%40ss",
+			stream.Request{
+				Event: stream.Open, Action: "stream_auth", Mode: stream.Publish, Name: "live.ogg", Transport: "icecast",
+				IP: loopback, Server: "127.0.0.1:18000", User: "dj1", Password: "djp@ss",
+			},
+		},
+		{
+			"icecast: a source's metadata",
+			Icecast{},
+			"action=stream_auth&mount=%2flive%2eogg&ip=127%2e0%2e0%2e1&server=127%2e0%2e0%2e1&port=18000&user=dj1&pass=x&admin=1",
+			stream.Request{
+				Event: stream.Open, Action: "stream_auth", Mode: stream.Publish, Name: "live.ogg", Transport: "icecast",
+				IP: loopback, Server: "127.0.0.1:18000", User: "dj1", Password: "x", Fields: map[string]string{"admin": "1"},
+			},
+		},
+		{
+			"icecast: a source that has started",
+			Icecast{},
+			"action=mount_add&mount=%2flive%2eogg&server=127%2e0%2e0%2e1&port=18000",
+			stream.Request{Event: stream.Notice, Action: "mount_add", Name: "live.ogg", Transport: "icecast", Server: "127.0.0.1:18000"},
+		},
+		{
+			"icecast: a source that has stopped",
+			Icecast{},
+			"action=mount_remove&mount=%2flive%2eogg&server=127%2e0%2e0%2e1&port=18000",
+			stream.Request{Event: stream.Notice, Action: "mount_remove", Name: "live.ogg", Transport: "icecast", Server: "127.0.0.1:18000"},
+		},
+		{
+			"icecast: a listener with a token and headers",
+			Icecast{},
+			"action=listener_add&server=127%2e0%2e0%2e1&port=18000&client=2&mount=%2flive%2eogg%3ftoken%3dgood%26x%3da%2526user%253Devil&user=&pass=&ip=127%2e0%2e0%2e1&agent=VLC%2f3%2e0&ClientHeader.x-token=hdr%20tok%26x%3d1&ClientHeader.x-forwarded-for=203%2e0%2e113%2e9&ClientHeader.cookie=sid%3d1",
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "live.ogg", Transport: "icecast",
+				IP: loopback, Server: "127.0.0.1:18000", Session: "2", Agent: "VLC/3.0",
+				Query: url.Values{"token": {"good"}, "x": {"a&user=evil"}},
+				Fields: map[string]string{
+					"ClientHeader.x-token": "hdr tok&x=1", "ClientHeader.x-forwarded-for": "203.0.113.9", "ClientHeader.cookie": "sid=1",
+				},
+			},
+		},
+		{
+			"icecast: a listener with a password",
+			Icecast{},
+			"action=listener_add&server=127%2e0%2e0%2e1&port=18000&client=3&mount=%2flive%2eogg&user=alice&pass=p%20w%26d%3d1&ip=127%2e0%2e0%2e1&agent=curl%2f7%2e88%2e1",
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "live.ogg", Transport: "icecast",
+				IP: loopback, Server: "127.0.0.1:18000", Session: "3", Agent: "curl/7.88.1", User: "alice", Password: "p w&d=1",
+			},
+		},
+		{
+			"icecast: a listener that left",
+			Icecast{},
+			"action=listener_remove&server=127%2e0%2e0%2e1&port=18000&client=2&mount=%2flive%2eogg%3ftoken%3dgood%26x%3da%2526user%253Devil&user=&pass=&duration=4&ip=127%2e0%2e0%2e1&agent=VLC%2f3%2e0",
+			stream.Request{
+				Event: stream.Close, Action: "listener_remove", Mode: stream.Play, Name: "live.ogg", Transport: "icecast",
+				IP: loopback, Server: "127.0.0.1:18000", Session: "2", Agent: "VLC/3.0",
+				Query: url.Values{"token": {"good"}, "x": {"a&user=evil"}},
+			},
+		},
+		{
+			"icecast: a listener over IPv6 without an agent",
+			Icecast{},
+			"action=listener_add&server=ice%2etest&port=28100&client=2&mount=%2f%256cive%2emp3&user=&pass=&ip=%3a%3affff%3a192%2e0%2e2%2e1&agent=%2d",
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "live.mp3", Transport: "icecast",
+				IP: netip.MustParseAddr("192.0.2.1"), Server: "ice.test:28100", Session: "2",
+			},
+		},
+		{
+			"icecast 2.5: empty fields are left out",
+			Icecast{},
+			"action=listener_add&server=ice%2etest&port=8000&server%2dinstance=0b1f&client=5&mount=%2fa%2fb&ip=fe80%3a%3a1%25eth0",
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "a/b", Transport: "icecast",
+				IP: netip.MustParseAddr("fe80::1"), Server: "ice.test:8000", Session: "5",
+			},
+		},
+		{
+			"radiomast: all counters",
+			RadioMast{},
+			"action=listener_add&mount=%2Fmystream%3Ftoken%3D12345&server=audio.example&port=443&ip=203.0.113.5&user=&pass=&client=9223372036854775808&agent=Winamp&referrer=https%3A%2F%2Fwww.example.com%2Fpage&listener-count=7&listener-duration-1day=60&listener-duration-7day=3600",
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "mystream", Transport: "icecast",
+				IP: netip.MustParseAddr("203.0.113.5"), Server: "audio.example:443", Session: "9223372036854775808", Agent: "Winamp",
+				Origin: "https://www.example.com/page", Query: url.Values{"token": {"12345"}},
+				Listeners: new(int64(7)), Listened24h: new(time.Minute), Listened7d: new(time.Hour),
+				Fields: map[string]string{
+					"referrer": "https://www.example.com/page", "listener-count": "7", "listener-duration-1day": "60", "listener-duration-7day": "3600",
+				},
+			},
+		},
+		{
+			"radiomast: a mount without its slash, and the other spelling of referer",
+			RadioMast{},
+			"action=listener_add&mount=9fc0-44&referer=https%3A%2F%2Fwww.example.com",
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "9fc0-44", Transport: "icecast", Server: ":",
+				Origin: "https://www.example.com", Fields: map[string]string{"referer": "https://www.example.com"},
+			},
+		},
+		{
+			"antmedia: publish, in ISO-8859-1",
+			AntMedia{},
+			"{\"appName\":\"live\",\"name\":\"r\xe9gie1\",\"streamId\":\"r\xe9gie1\",\"mode\":\"live\",\"token\":\"t0k\",\"queryParams\":\"{token=t0k, a=}\"}",
+			stream.Request{
+				Event: stream.Open, Action: "live", Mode: stream.Publish, App: "live", Name: "régie1",
+				Fields: map[string]string{"token": "t0k"}, Query: url.Values{"token": {"t0k"}, "a": {""}},
+			},
+		},
+		{
+			"antmedia: play",
+			AntMedia{},
+			`{"streamId":"cam1","mode":"play","appName":"live","origin":"https://www.example.com","token":"t","subscriberCode":"","subscriberId":"s1","metaData":{"a":[1,"b"]},"ipAddress":"192.0.2.9"}`,
+			stream.Request{
+				Event: stream.Open, Action: "play", Mode: stream.Play, App: "live", Name: "cam1", Origin: "https://www.example.com",
+				IP: netip.MustParseAddr("192.0.2.9"), Fields: map[string]string{"token": "t", "subscriberId": "s1"},
+				Metadata: map[string]any{"a": []any{float64(1), "b"}},
+			},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			contentType := formType
+			if _, ok := test.dialect.(AntMedia); ok {
+				contentType = jsonType
+			}
+			got, err := test.dialect.Decode(post(contentType), []byte(test.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := got.Check(); err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff(test.want, *got, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestJavaMap(t *testing.T) {
+	for text, want := range map[string]url.Values{
+		"{}":                    {},
+		"{a=1}":                 {"a": {"1"}},
+		"{a=1, b=2}":            {"a": {"1"}, "b": {"2"}},
+		"{a=, b=x,y}":           {"a": {""}, "b": {"x,y"}},
+		"{a={b}}":               {"a": {"{b}"}},
+		"{streamId=cam1}":       {"streamId": {"cam1"}},
+		"":                      nil,
+		"{":                     nil,
+		"a=1":                   nil,
+		"{a=1":                  nil,
+		"{a}":                   nil,
+		"{=1}":                  nil,
+		"{a=1=2}":               nil,
+		"{a=1, a=1}":            nil,
+		"{a=1, token}":          nil,
+		"{a=1, , token=2}":      nil,
+		"{token=x==, token2=y}": nil,
+	} {
+		got, err := parseJavaMap(text)
+		if (err == nil) != (want != nil) || !cmp.Equal(got, want) {
+			t.Errorf("%q became %v (%v), should be %v", text, got, err, want)
+		}
+	}
+}
+
+// checkDecoded holds what a dialect made of a body to what the handler relies on.
+func checkDecoded(t *testing.T, q *stream.Request, err error) {
+	t.Helper()
+	if err != nil {
+		if refusal := verdict.Of(err); refusal.Reason != verdict.Malformed {
+			t.Errorf("an undecodable body is %v", refusal)
+		}
+		return
+	}
+	if q.IP.IsValid() && (q.IP.Is4In6() || q.IP.Zone() != "") {
+		t.Errorf("the address %v has two spellings", q.IP)
+	}
+	if q.Listeners != nil && *q.Listeners < 0 || q.Listened7d != nil && *q.Listened7d < 0 || q.Listened24h != nil && *q.Listened24h < 0 {
+		t.Error("a negative counter")
+	}
+	if q.Check() == nil && strings.ContainsAny(q.Stream(), "\r\n\x00?#\\") {
+		t.Errorf("the stream %q has passed", q.Stream())
+	}
+}
+
+func fuzzDecode(f *testing.F, dialect stream.Dialect, contentType string, seeds ...string) {
+	f.Helper()
+	for _, seed := range seeds {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		q, err := dialect.Decode(post(contentType), body)
+		checkDecoded(t, q, err)
+	})
+}
+
+func FuzzAntMediaDecode(f *testing.F) {
+	fuzzDecode(f, AntMedia{}, jsonType,
+		"{\"appName\":null,\"name\":\"r\xe9gie1\",\"streamId\":\"r\xe9gie1\",\"mode\":\"live\",\"queryParams\":\"{token=t0k, a=}\"}",
+		`{"streamId":"a/b","mode":"play","ipAddress":"::ffff:1.2.3.4","metaData":"{}"}`, `{"streamId":"a","mode":["play"]}`)
+}
+
+func FuzzIcecastDecode(f *testing.F) {
+	fuzzDecode(f, Icecast{}, formType,
+		"action=listener_add&server=a&port=1&client=2&mount=%2flive%2eogg%3ftoken%3dgood%26x%3da%2526user%253Devil&user=&pass=&ip=fe80%3a%3a1%25a&agent=-&h=1",
+		"action=stream_auth&mount=%2fa%2f..%2fb&ip=1.2.3.4&admin=1", "action=mount_add&mount=/%00", "mount=%zz", "a;b")
+}
+
+func FuzzRadioMastDecode(f *testing.F) {
+	fuzzDecode(f, RadioMast{}, formType,
+		"action=listener_add&mount=a%3ftoken%3d1&listener-count=7&listener-duration-1day=60&listener-duration-7day=9223372036&referer=x",
+		"action=listener_add&mount=a&listener-duration-7day=-1")
+}
+
+// A printed map that is read is the map: printed again it is the same text, but for the order.
+func FuzzJavaMap(f *testing.F) {
+	for _, seed := range []string{"{}", "{a=1, b=2}", "{a=1=2}", "{a=, =}", "{a=b, c}"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		values, err := parseJavaMap(text)
+		if err != nil || len(values) == 0 {
+			return
+		}
+		var parts []string
+		for part := range strings.SplitSeq(text[1:len(text)-1], ", ") {
+			name, _, _ := strings.Cut(part, "=")
+			parts = append(parts, name+"="+values.Get(name))
+		}
+		if len(parts) != len(values) || "{"+strings.Join(parts, ", ")+"}" != text {
+			t.Errorf("%q became %v", text, values)
+		}
+	})
+}
