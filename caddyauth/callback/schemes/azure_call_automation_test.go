@@ -51,7 +51,7 @@ func TestCallAutomationAcceptsItsOwnCallbacksOnly(t *testing.T) {
 		{"no token", "", 401, "missing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			expect(t, bed.Do(t, post(c.token)), c.status)
+			expect(t, bed.Do(t, hook(c.token)), c.status)
 			if lines := bed.Logs.Lines(t, "callback refused"); c.status != 200 && lines[len(lines)-1]["reason"] != c.reason {
 				t.Errorf("reason %v; want %s", lines[len(lines)-1]["reason"], c.reason)
 			}
@@ -75,7 +75,7 @@ func TestAnIssuerThatFails(t *testing.T) {
 	for name := range failures(sample) {
 		t.Run(name, func(t *testing.T) {
 			genuine := func() *http.Request {
-				return impatient(t, post(sample.token(t, map[string]any{"aud": callResource})))
+				return impatient(t, hook(sample.token(t, map[string]any{"aud": callResource})))
 			}
 			t.Run("at start", func(t *testing.T) {
 				i := newIssuer(t, callIssuer)
@@ -91,7 +91,7 @@ func TestAnIssuerThatFails(t *testing.T) {
 				i.set(func() { i.broken = nil })
 				undecided(t, bed.Do(t, genuine()))
 				if name != "hanging" && name != "slow drip" { // whose fetch may still be under way
-					expect(t, bed.Do(t, later(post(i.token(t, map[string]any{"aud": callResource})), 31*time.Second)), 200)
+					expect(t, bed.Do(t, later(hook(i.token(t, map[string]any{"aud": callResource})), 31*time.Second)), 200)
 				}
 			})
 			t.Run("later", func(t *testing.T) {
@@ -104,11 +104,11 @@ func TestAnIssuerThatFails(t *testing.T) {
 				expect(t, bed.Do(t, genuine()), 200)
 				i.set(func() { i.broken = failures(i)[name] })
 				expect(t, bed.Do(t, genuine()), 200)
-				undecided(t, bed.Do(t, impatient(t, post(i.tokenBy(t, "k2", nil, map[string]any{"aud": callResource})))))
+				undecided(t, bed.Do(t, impatient(t, hook(i.tokenBy(t, "k2", nil, map[string]any{"aud": callResource})))))
 				expect(t, bed.Do(t, genuine()), 200)
 				long := i.token(t, map[string]any{"aud": callResource, "exp": time.Now().Add(48 * time.Hour).Unix()})
-				expect(t, bed.Do(t, later(post(long), 23*time.Hour)), 200)
-				undecided(t, bed.Do(t, impatient(t, later(post(long), 25*time.Hour))))
+				expect(t, bed.Do(t, later(hook(long), 23*time.Hour)), 200)
+				undecided(t, bed.Do(t, impatient(t, later(hook(long), 25*time.Hour))))
 			})
 		})
 	}

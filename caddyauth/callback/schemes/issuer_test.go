@@ -126,8 +126,8 @@ func (i *issuer) tokenBy(t testing.TB, kid string, header, change map[string]any
 	return text
 }
 
-// post is a callback with this token; none if it is empty.
-func post(token string) *http.Request {
+// hook is a callback with this token; none if it is empty.
+func hook(token string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "/hook", strings.NewReader(`[{"id":"e1"}]`))
 	r.Header.Set("Content-Type", "application/json")
 	if token != "" {

@@ -86,25 +86,25 @@ func TestOAuth2SignedTokens(t *testing.T) {
 		{"oidc-scope-types", i.token(t, good(map[string]any{"scope": "", "scp": "hooks:read hooks:write"})), 403, insufficient},
 		{"nothing", "", 401, bareChallenge},
 	} {
-		t.Run(c.name, func(t *testing.T) { challenged(t, bed.Do(t, post(c.token)), c.status, c.challenge) })
+		t.Run(c.name, func(t *testing.T) { challenged(t, bed.Do(t, hook(c.token)), c.status, c.challenge) })
 	}
 
 	t.Run("oidc-scope-types, a number that is spelt as the scope", func(t *testing.T) {
 		bed := testbed.New(t, site("callback_auth oauth2 {\nissuer "+i.URL+"\naudience our-api\nscope 7\n}"))
-		expect(t, bed.Do(t, post(i.token(t, map[string]any{"scope": 7}))), 403)
-		expect(t, bed.Do(t, post(i.token(t, map[string]any{"scp": []any{7}}))), 403)
-		expect(t, bed.Do(t, post(i.token(t, map[string]any{"scope": "7"}))), 200)
+		expect(t, bed.Do(t, hook(i.token(t, map[string]any{"scope": 7}))), 403)
+		expect(t, bed.Do(t, hook(i.token(t, map[string]any{"scp": []any{7}}))), 403)
+		expect(t, bed.Do(t, hook(i.token(t, map[string]any{"scope": "7"}))), 200)
 	})
 	t.Run("two tokens are an invalid request", func(t *testing.T) {
-		r := post(i.token(t, good(nil)))
+		r := hook(i.token(t, good(nil)))
 		r.Header.Add("Authorization", "Bearer x")
 		challenged(t, bed.Do(t, r), 400, bareChallenge+`, error="invalid_request"`)
-		r = post(i.token(t, good(nil)))
+		r = hook(i.token(t, good(nil)))
 		r.URL.RawQuery = "access_token=x"
 		challenged(t, bed.Do(t, r), 400, bareChallenge+`, error="invalid_request"`)
 	})
 	t.Run("another auth-scheme is no token", func(t *testing.T) {
-		r := post("")
+		r := hook("")
 		r.Header.Set("Authorization", "Basic YTpi")
 		challenged(t, bed.Do(t, r), 401, bareChallenge)
 	})
@@ -117,7 +117,7 @@ func TestOAuth2SignedTokens(t *testing.T) {
 			{map[string]any{"sub": nil, "client_id": "c", "azp": "z"}, "c"},
 			{map[string]any{"sub": nil, "azp": "z"}, "z"},
 		} {
-			if got := bed.Do(t, post(i.token(t, good(c.claims)))).Received[0].Header.Get("X-Who"); got != c.who {
+			if got := bed.Do(t, hook(i.token(t, good(c.claims)))).Received[0].Header.Get("X-Who"); got != c.who {
 				t.Errorf("%q; want %q", got, c.who)
 			}
 		}
@@ -135,8 +135,8 @@ func TestOAuth2SignedTokens(t *testing.T) {
 				}
 			}
 		}`))
-		challenged(t, bed.Do(t, post("")), 401, `Basic realm="callback", charset="UTF-8", `+bareChallenge)
-		expect(t, bed.Do(t, post(i.token(t, good(nil)))), 200)
+		challenged(t, bed.Do(t, hook("")), 401, `Basic realm="callback", charset="UTF-8", `+bareChallenge)
+		expect(t, bed.Do(t, hook(i.token(t, good(nil)))), 200)
 	})
 }
 
@@ -151,7 +151,7 @@ func TestOAuth2Types(t *testing.T) {
 		typ    any
 		status int
 	}{{"at+jwt", 200}, {"application/at+jwt", 200}, {"JWT", 401}, {"", 401}} {
-		expect(t, bed.Do(t, post(i.tokenBy(t, "k1", map[string]any{"typ": c.typ}, nil))), c.status)
+		expect(t, bed.Do(t, hook(i.tokenBy(t, "k1", map[string]any{"typ": c.typ}, nil))), c.status)
 	}
 }
 
@@ -176,22 +176,22 @@ func TestOAuth2KeysFromASetOrAFile(t *testing.T) {
 					issuer `+i.name+`
 					audience our-api
 				}`))
-				expect(t, bed.Do(t, post(i.token(t, nil))), 200)
-				expect(t, bed.Do(t, post(i.token(t, map[string]any{"iss": "https://other.example"}))), 401)
-				expect(t, bed.Do(t, post(i.tokenBy(t, "k2", nil, nil))), 401)
+				expect(t, bed.Do(t, hook(i.token(t, nil))), 200)
+				expect(t, bed.Do(t, hook(i.token(t, map[string]any{"iss": "https://other.example"}))), 401)
+				expect(t, bed.Do(t, hook(i.tokenBy(t, "k2", nil, nil))), 401)
 			})
 		}
 	}
 	t.Run("a file that changes", func(t *testing.T) {
 		bed := testbed.New(t, site("callback_auth jwt {\njwks "+file+"\naudience our-api\n}"))
-		expect(t, bed.Do(t, post(i.token(t, nil))), 200)
+		expect(t, bed.Do(t, hook(i.token(t, nil))), 200)
 		write("k2", "k3")
-		expect(t, bed.Do(t, later(post(i.tokenBy(t, "k2", nil, nil)), 2*time.Second)), 200)
-		expect(t, bed.Do(t, later(post(i.token(t, nil)), 4*time.Second)), 401)
+		expect(t, bed.Do(t, later(hook(i.tokenBy(t, "k2", nil, nil)), 2*time.Second)), 200)
+		expect(t, bed.Do(t, later(hook(i.token(t, nil)), 4*time.Second)), 401)
 	})
 	t.Run("a file that is not there", func(t *testing.T) {
 		bed := testbed.New(t, site("callback_auth jwt {\njwks "+file+".gone\naudience our-api\n}"))
-		undecided(t, bed.Do(t, post(i.token(t, nil))))
+		undecided(t, bed.Do(t, hook(i.token(t, nil))))
 	})
 }
 
@@ -233,26 +233,26 @@ func TestOAuth2Introspection(t *testing.T) {
 
 	t.Run("in-active", func(t *testing.T) {
 		bed := testbed.New(t, opaque(i, ""))
-		expect(t, bed.Do(t, post("good")), 200)
-		expect(t, bed.Do(t, post("plain")), 200)
+		expect(t, bed.Do(t, hook("good")), 200)
+		expect(t, bed.Do(t, hook("plain")), 200)
 		before := asked.Load()
-		expect(t, bed.Do(t, post("good")), 200)
+		expect(t, bed.Do(t, hook("good")), 200)
 		if asked.Load() != before {
 			t.Error("an answer of a moment ago was asked for again")
 		}
 	})
 	t.Run("in-inactive", func(t *testing.T) {
 		bed := testbed.New(t, opaque(i, ""))
-		challenged(t, bed.Do(t, post("unknown")), 401, invalidToken)
-		challenged(t, bed.Do(t, post("over")), 401, invalidToken)
-		challenged(t, bed.Do(t, post("")), 401, bareChallenge)
+		challenged(t, bed.Do(t, hook("unknown")), 401, invalidToken)
+		challenged(t, bed.Do(t, hook("over")), 401, invalidToken)
+		challenged(t, bed.Do(t, hook("")), 401, bareChallenge)
 	})
 	t.Run("audience and issuer count where they are configured", func(t *testing.T) {
 		bed := testbed.New(t, opaque(i, "audience our-api\nissuer https://as.example"))
-		expect(t, bed.Do(t, post("good")), 200)
-		expect(t, bed.Do(t, post("list")), 200)
+		expect(t, bed.Do(t, hook("good")), 200)
+		expect(t, bed.Do(t, hook("list")), 200)
 		for _, token := range []string{"foreign", "forged", "plain"} {
-			challenged(t, bed.Do(t, post(token)), 401, invalidToken)
+			challenged(t, bed.Do(t, hook(token)), 401, invalidToken)
 		}
 	})
 	t.Run("in-cache-scope", func(t *testing.T) {
@@ -265,17 +265,17 @@ func TestOAuth2Introspection(t *testing.T) {
 			}
 		}`)
 		for range 2 {
-			r := post("good")
+			r := hook("good")
 			r.URL.Path = "/a"
 			expect(t, bed.Do(t, r), 200)
-			r = post("good")
+			r = hook("good")
 			r.URL.Path = "/b"
 			challenged(t, bed.Do(t, r), 403, bareChallenge+`, error="insufficient_scope", scope="baz"`)
 		}
 	})
 	t.Run("in-as-401", func(t *testing.T) {
 		bed := testbed.New(t, strings.Replace(opaque(i, ""), "client_id gate", "client_id somebody", 1))
-		undecided(t, bed.Do(t, post("good")))
+		undecided(t, bed.Do(t, hook("good")))
 	})
 	t.Run("client_auth body", func(t *testing.T) {
 		body := newIssuer(t, "")
@@ -285,12 +285,12 @@ func TestOAuth2Introspection(t *testing.T) {
 			_, _ = fmt.Fprintf(w, `{"active":%t}`, active)
 		}
 		bed := testbed.New(t, strings.Replace(opaque(body, ""), "client_id gate", "client_id gate\nclient_auth body", 1))
-		expect(t, bed.Do(t, post("good")), 200)
+		expect(t, bed.Do(t, hook("good")), 200)
 	})
 	t.Run("in-token-logged", func(t *testing.T) {
 		bed := testbed.New(t, opaque(i, "scope foo"))
-		expect(t, bed.Do(t, post("good")), 200)
-		expect(t, bed.Do(t, post("a-wrong-token-text")), 401)
+		expect(t, bed.Do(t, hook("good")), 200)
+		expect(t, bed.Do(t, hook("a-wrong-token-text")), 401)
 		for _, text := range []string{"a-wrong-token-text", "a-client-secret"} {
 			if strings.Contains(bed.Logs.String(), text) {
 				t.Errorf("the log holds %q", text)
@@ -310,13 +310,13 @@ func TestAnIntrospectionEndpointThatFails(t *testing.T) {
 			i.introspect = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"active":true}`) }
 			i.broken = failures(i)[name]
 			bed := testbed.New(t, opaque(i, ""))
-			undecided(t, bed.Do(t, impatient(t, post("token"))))
+			undecided(t, bed.Do(t, impatient(t, hook("token"))))
 			i.set(func() { i.broken = nil })
-			expect(t, bed.Do(t, post("another")), 200)
+			expect(t, bed.Do(t, hook("another")), 200)
 			i.set(func() { i.broken = failures(i)[name] })
-			expect(t, bed.Do(t, post("another")), 200) // out of the cache
-			undecided(t, bed.Do(t, impatient(t, post("a-third"))))
-			undecided(t, bed.Do(t, impatient(t, later(post("another"), 31*time.Second))))
+			expect(t, bed.Do(t, hook("another")), 200) // out of the cache
+			undecided(t, bed.Do(t, impatient(t, hook("a-third"))))
+			undecided(t, bed.Do(t, impatient(t, later(hook("another"), 31*time.Second))))
 		})
 	}
 }
@@ -331,7 +331,7 @@ func TestKeysWarnings(t *testing.T) {
 	i.broken = func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(set) }
 	bed := testbed.New(t, site("callback_auth jwt {\njwks "+i.URL+"/keys\naudience our-api\n}"))
 	t.Run("jwks-private-part", func(t *testing.T) {
-		expect(t, bed.Do(t, post(i.token(t, nil))), 200)
+		expect(t, bed.Do(t, hook(i.token(t, nil))), 200)
 		if n := len(bed.Logs.Lines(t, "private keys are published: whoever reads them can sign")); n != 1 {
 			t.Errorf("%d warnings", n)
 		}
@@ -346,7 +346,7 @@ func TestKeysWarnings(t *testing.T) {
 	})
 	t.Run("keys that cannot be fetched", func(t *testing.T) {
 		i.set(func() { i.broken = failures(i)["500"] })
-		expect(t, bed.Do(t, later(post(i.tokenBy(t, "k9", nil, nil)), 40*time.Second)), 503)
+		expect(t, bed.Do(t, later(hook(i.tokenBy(t, "k9", nil, nil)), 40*time.Second)), 503)
 		lines := bed.Logs.Lines(t, "keys could not be fetched")
 		if len(lines) != 1 || lines[0]["result"] != "status" {
 			t.Errorf("%v", lines)
@@ -430,9 +430,9 @@ func TestOpenIDConfigurationSaysTheIssuer(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bed := jwt(c.options)
-			expect(t, bed.Do(t, post(i.token(t, nil))), c.own)
-			expect(t, bed.Do(t, post(other)), c.of)
-			expect(t, bed.Do(t, post("")), c.status)
+			expect(t, bed.Do(t, hook(i.token(t, nil))), c.own)
+			expect(t, bed.Do(t, hook(other)), c.of)
+			expect(t, bed.Do(t, hook("")), c.status)
 		})
 	}
 }
