@@ -13,11 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/testbed"
 	jwk "github.com/go-jose/go-jose/v4"
 	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/goleak"
-
-	"github.com/caddyauth/callbacks/caddyauth/testbed"
 
 	"github.com/caddyserver/caddy/v2"
 )

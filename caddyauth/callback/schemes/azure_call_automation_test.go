@@ -1,16 +1,18 @@
 package schemes_test
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/net/websocket"
-
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
+	"golang.org/x/net/websocket"
 )
 
 const (
@@ -58,6 +60,33 @@ func TestCallAutomationAcceptsItsOwnCallbacksOnly(t *testing.T) {
 		})
 	}
 	// The unknown key id made one fetch more than the first token.
+	if n := i.fetches.Load(); n != 4 {
+		t.Errorf("%d fetches; want 4, of metadata and keys twice", n)
+	}
+}
+
+func TestMadeUpKeyIdsCostTheIssuerNothing(t *testing.T) {
+	i := newIssuer(t, callIssuer)
+	bed := testbed.New(t, calls(i))
+	good := i.token(t, map[string]any{"aud": callResource})
+	expect(t, bed.Do(t, hook(good)), 200)
+	t.Run("jwks-unknown-kid-flood", func(t *testing.T) {
+		parts := strings.Split(good, ".")
+		for range 1000 {
+			header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS256","kid":"` + rand.Text() + `"}`))
+			if status := bed.Do(t, hook(header+"."+parts[1]+"."+parts[2])).Status; status != 401 {
+				t.Fatalf("status %d", status)
+			}
+		}
+		expect(t, bed.Do(t, hook(good)), 200)
+	})
+	t.Run("jwks-badsig-known-kid-flood", func(t *testing.T) {
+		for range 1000 {
+			if status := bed.Do(t, hook(good[:len(good)-40]+strings.Repeat("A", 40))).Status; status != 401 {
+				t.Fatalf("status %d", status)
+			}
+		}
+	})
 	if n := i.fetches.Load(); n != 4 {
 		t.Errorf("%d fetches; want 4, of metadata and keys twice", n)
 	}

@@ -150,7 +150,7 @@ func (a *AzureEventGrid) checkSubscription(q *callback.Request) error {
 	if len(a.subscriptions) == 0 {
 		return nil
 	}
-	names := q.HTTP.Header.Values("aeg-subscription-name")
+	names := q.HTTP.Header.Values("Aeg-Subscription-Name")
 	if len(names) > 1 {
 		return verdict.Errorf(verdict.Malformed, "%d aeg-subscription-name headers", len(names))
 	}
@@ -165,7 +165,7 @@ func (a *AzureEventGrid) checkSubscription(q *callback.Request) error {
 
 // checkOrigin refuses an OPTIONS request that is no handshake of Event Grid (CloudEvents HTTP 1.1 Web Hooks §4.1).
 func checkOrigin(q *callback.Request) error {
-	origins := q.HTTP.Header.Values("WebHook-Request-Origin")
+	origins := q.HTTP.Header.Values("Webhook-Request-Origin")
 	if len(origins) > 1 {
 		return verdict.Errorf(verdict.Malformed, "%d WebHook-Request-Origin headers", len(origins))
 	}
@@ -179,14 +179,14 @@ func checkOrigin(q *callback.Request) error {
 // content type of neither schema is refused: it is nothing that Event Grid sends.
 func isValidation(q *callback.Request) (bool, error) {
 	header := q.HTTP.Header
-	if len(header.Values("Content-Type")) > 1 || len(header.Values("aeg-event-type")) > 1 {
+	if len(header.Values("Content-Type")) > 1 || len(header.Values("Aeg-Event-Type")) > 1 {
 		return false, verdict.Errorf(verdict.Malformed, "two Content-Type or aeg-event-type headers")
 	}
 	mediaType, parameters, err := mime.ParseMediaType(header.Get("Content-Type"))
 	if charset := parameters["charset"]; err == nil && (charset == "" || strings.EqualFold(charset, "utf-8")) {
 		switch mediaType {
 		case "application/json":
-			return header.Get("aeg-event-type") == validationHeader, nil
+			return header.Get("Aeg-Event-Type") == validationHeader, nil
 		case "application/cloudevents+json", "application/cloudevents-batch+json":
 			return false, nil
 		}
@@ -197,11 +197,7 @@ func isValidation(q *callback.Request) (bool, error) {
 // validation gives the code of a SubscriptionValidation event: an array of that one event. ok is false for any other
 // body, which is a delivery like any other whatever its header says. A code that is no plain short word is not echoed.
 func validation(body []byte) (code string, ok bool, err error) {
-	events, err := strictjson.Parse(body)
-	if err != nil || events.Kind() != strictjson.Array || len(events.Items()) != 1 {
-		return "", false, nil
-	}
-	event := events.Items()[0]
+	event := onlyEvent(body)
 	eventType, _ := event.Get("eventType")
 	if text, ok := eventType.Text(); !ok || text != validationEventType {
 		return "", false, nil
@@ -213,6 +209,15 @@ func validation(body []byte) (code string, ok bool, err error) {
 		return "", false, verdict.Errorf(verdict.Malformed, "a SubscriptionValidation event without a plain validationCode")
 	}
 	return code, true, nil
+}
+
+// onlyEvent gives the event of a body that has one; else, or where the body is no JSON, a value without members.
+func onlyEvent(body []byte) strictjson.Value {
+	events, err := strictjson.Parse(body)
+	if err != nil || events.Kind() != strictjson.Array || len(events.Items()) != 1 {
+		return strictjson.Value{}
+	}
+	return events.Items()[0]
 }
 
 // respond answers the SubscriptionValidation event: with status 200 and no other, and not chunked, which Event Grid did
@@ -229,8 +234,8 @@ func respond(w http.ResponseWriter, code string) error {
 
 // allow answers the CloudEvents handshake (CloudEvents HTTP 1.1 Web Hooks §4.2).
 func (a *AzureEventGrid) allow(w http.ResponseWriter) error {
-	w.Header().Set("WebHook-Allowed-Origin", eventGridOrigin)
-	w.Header().Set("WebHook-Allowed-Rate", a.AllowedRate)
+	w.Header().Set("Webhook-Allowed-Origin", eventGridOrigin)
+	w.Header().Set("Webhook-Allowed-Rate", a.AllowedRate)
 	w.Header().Set("Allow", http.MethodPost)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)

@@ -1,6 +1,7 @@
 package schemes_test
 
 import (
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -182,7 +183,7 @@ func TestEventGridHandshakeOfCloudEvents(t *testing.T) {
 			}
 		}
 		result = testbed.New(t, keyed("")).Do(t, deliver("OPTIONS", target, "", "WebHook-Request-Origin", "eventgrid.azure.net"))
-		if got := result.Header.Get("WebHook-Allowed-Rate"); got != "*" {
+		if got := result.Header.Get("Webhook-Allowed-Rate"); got != "*" {
 			t.Errorf("rate %q where none is set", got)
 		}
 	})
@@ -238,9 +239,7 @@ func TestEventGridEntraTokens(t *testing.T) {
 			"iss": "https://sts.windows.net/" + gridTenant + "/", "aud": "ffffffff-0000-0000-0000-000000000001",
 			"appid": gridApp, "tid": gridTenant, "ver": "1.0", "oid": "o", "sub": "o",
 		}
-		for name, value := range change {
-			claims[name] = value
-		}
+		maps.Copy(claims, change)
 		return claims
 	}
 	v2 := map[string]any{"iss": i.name, "appid": nil, "azp": strings.ToUpper(gridApp), "ver": "2.0"}

@@ -16,11 +16,10 @@ import (
 	"testing"
 	"time"
 
-	jwk "github.com/go-jose/go-jose/v4"
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
+	jwk "github.com/go-jose/go-jose/v4"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // issuer is an OpenID provider that a test breaks in any way: it publishes metadata and keys, and answers introspection.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	jwk "github.com/go-jose/go-jose/v4"
-
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
+	jwk "github.com/go-jose/go-jose/v4"
 )
 
 // challenged wants this status and this challenge.
@@ -45,9 +45,7 @@ func TestOAuth2SignedTokens(t *testing.T) {
 	}`)
 	good := func(change map[string]any) map[string]any {
 		claims := map[string]any{"scope": "hooks:read hooks:write other"}
-		for name, value := range change {
-			claims[name] = value
-		}
+		maps.Copy(claims, change)
 		return claims
 	}
 	const insufficient = `Bearer realm="callback", error="insufficient_scope", scope="hooks:write hooks:read"`
