@@ -14,6 +14,7 @@
 //   - callback: the handler callback_auth, and what a scheme promises; callback/schemes: one file a scheme
 //   - stream: the handler stream_auth, its rules and tokens, and what a dialect promises; stream/dialects: one file a
 //     media server
+//   - app: what the handlers of a config share; inspect: what they decided, as JSON, live, and as a page
 //   - internal: plain Go that knows nothing of Caddy: tokens, strict JSON, passwords, secrets that never print
 //
 // Importing this package registers all of them.
@@ -23,6 +24,7 @@ import (
 	// Each import registers the modules of a room.
 	_ "github.com/caddyauth/callbacks/caddyauth/callback"
 	_ "github.com/caddyauth/callbacks/caddyauth/callback/schemes"
+	_ "github.com/caddyauth/callbacks/caddyauth/inspect"
 	_ "github.com/caddyauth/callbacks/caddyauth/stream"
 	_ "github.com/caddyauth/callbacks/caddyauth/stream/dialects"
 )
