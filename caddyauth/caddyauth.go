@@ -14,7 +14,9 @@
 //   - callback: the handler callback_auth, and what a scheme promises; callback/schemes: one file a scheme
 //   - stream: the handler stream_auth, its rules and tokens, and what a dialect promises; stream/dialects: one file a
 //     media server
-//   - app: what the handlers of a config share; inspect: what they decided, as JSON, live, and as a page
+//   - app: the app caddyauth: what the handlers share; store: where message ids and sessions are remembered
+//   - token: how tokens are checked, for callbacks and streams alike
+//   - inspect: what was decided, on the admin endpoint: as JSON, live, and as a page for a browser
 //   - internal: plain Go that knows nothing of Caddy: tokens, strict JSON, passwords, secrets that never print
 //
 // Importing this package registers all of them.
@@ -22,9 +24,12 @@ package caddyauth
 
 import (
 	// Each import registers the modules of a room.
+	_ "github.com/caddyauth/callbacks/caddyauth/app"
 	_ "github.com/caddyauth/callbacks/caddyauth/callback"
 	_ "github.com/caddyauth/callbacks/caddyauth/callback/schemes"
+	_ "github.com/caddyauth/callbacks/caddyauth/command"
 	_ "github.com/caddyauth/callbacks/caddyauth/inspect"
+	_ "github.com/caddyauth/callbacks/caddyauth/store"
 	_ "github.com/caddyauth/callbacks/caddyauth/stream"
 	_ "github.com/caddyauth/callbacks/caddyauth/stream/dialects"
 )

@@ -67,7 +67,7 @@ var (
 // Source is a place where a client's credential may be.
 type Source struct {
 	// The kind of place: `query`, `password`, `user` or `field`.
-	From string `json:"from"`
+	From string `json:"from,omitempty"`
 
 	// The name of the query parameter or field; empty for the others.
 	Name string `json:"name,omitempty"`

@@ -1,0 +1,152 @@
+package schemes
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/callback"
+	"github.com/caddyauth/callbacks/caddyauth/credential"
+	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+func init() {
+	caddy.RegisterModule(MessageBird{})
+}
+
+// messageBirdHeader is the header with the token.
+const messageBirdHeader = "Messagebird-Signature-Jwt"
+
+// messageBirdWindow is longer than MessageBird's tokens live.
+const messageBirdWindow = 15 * time.Minute
+
+// MessageBird accepts webhooks of MessageBird, now Bird (developers.messagebird.com/api/#verifying-http-requests): a JWT
+// in `MessageBird-Signature-JWT`, signed with HS256, HS384 or HS512, whose claims `url_hash` and `payload_hash` are the
+// hashes of the public URL and of the body. Set `public_url` behind a proxy that changes scheme or host. A message
+// passes only once, by its `jti`.
+type MessageBird struct {
+	// The signing keys; any of them matches. Values take `{env.*}` and `{file.*}` placeholders.
+	Secrets []credential.Secret `json:"secrets,omitempty"`
+
+	policy jose.Policy
+}
+
+// CaddyModule returns the Caddy module information.
+func (MessageBird) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.callback_auth.schemes.messagebird",
+		New: func() caddy.Module { return new(MessageBird) },
+	}
+}
+
+// Provision resolves the secrets.
+func (m *MessageBird) Provision(ctx caddy.Context) error {
+	if len(m.Secrets) == 0 {
+		return errors.New("messagebird needs a secret")
+	}
+	values, err := credential.Resolve("secret", m.Secrets, nil)
+	if err != nil {
+		return err
+	}
+	credential.WarnWeak(ctx.Logger(), "secret", values)
+	keys := hmacKeys(values)
+	m.policy = jose.Policy{
+		Algorithms:    []string{"HS256", "HS384", "HS512"},
+		Keys:          func(context.Context, *jose.Token) ([]jose.Key, error) { return keys, nil },
+		Issuers:       []string{"MessageBird"},
+		Leeway:        clockLeeway,
+		RequireExpiry: true,
+	}
+	return m.policy.Check()
+}
+
+// Traits says where the token is, and that a message passes once.
+func (m *MessageBird) Traits() callback.Traits {
+	return callback.Traits{
+		Cost:      callback.CostMAC,
+		Places:    []callback.Place{{Header: messageBirdHeader}},
+		Challenge: signatureChallenge,
+		Window:    messageBirdWindow,
+		Leeway:    clockLeeway,
+		Replay:    true,
+	}
+}
+
+// Verify checks the token and the hash of the URL, then that of the body.
+func (m *MessageBird) Verify(q *callback.Request) callback.Verdict {
+	compact, err := q.Header(messageBirdHeader)
+	if err != nil {
+		return callback.Refuse(err)
+	}
+	t, err := m.policy.Verify(q.HTTP.Context(), compact, q.Now)
+	accepted := tokenVerdict(t, err)
+	if !accepted.OK() {
+		return accepted
+	}
+	accepted.User = accepted.Key
+	refuse := func(reason verdict.Reason, detail string) callback.Verdict {
+		refusal := callback.Refuse(verdict.Errorf(reason, "%s", detail))
+		refusal.Key = accepted.Key
+		return refusal
+	}
+	if t.ID == "" {
+		return refuse(verdict.BadClaim, "the token has no jti")
+	}
+	if t.Expires.After(q.Now.Add(messageBirdWindow)) {
+		// The id of a longer-lived one would be forgotten before it expires.
+		return refuse(verdict.BadClaim, "the token lives longer than MessageBird's do")
+	}
+	hash, _ := t.Claims.Get("url_hash")
+	held := false
+	for _, address := range publicURLs(q) {
+		held = isLowerHexDigest(hash, sha256.Sum256([]byte(address))) || held
+	}
+	if !held {
+		return refuse(verdict.BadClaim, "url_hash is not that of the public URL")
+	}
+	payload, present := t.Claims.Get("payload_hash")
+	accepted.Then = func(body []byte) callback.Verdict {
+		if (present || len(body) > 0) && !isLowerHexDigest(payload, sha256.Sum256(body)) {
+			return refuse(verdict.BodyMismatch, "payload_hash is not that of the body")
+		}
+		done := accepted
+		done.Then = nil
+		return done
+	}
+	return accepted
+}
+
+// UnmarshalCaddyfile sets up the scheme from Caddyfile tokens. Syntax:
+//
+//	messagebird {
+//		secret <value> [<label>]
+//	}
+func (m *MessageBird) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // its own name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() != "secret" {
+			return d.Errf("unknown option '%s' of messagebird", d.Val())
+		}
+		value, err := credential.Parse(d)
+		if err != nil {
+			return err
+		}
+		m.Secrets = append(m.Secrets, value)
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner     = (*MessageBird)(nil)
+	_ caddyfile.Unmarshaler = (*MessageBird)(nil)
+	_ callback.Scheme       = (*MessageBird)(nil)
+)

@@ -1,0 +1,287 @@
+package schemes
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/callback"
+	"github.com/caddyauth/callbacks/caddyauth/credential"
+	"github.com/caddyauth/callbacks/caddyauth/internal/secret"
+	"github.com/caddyauth/callbacks/caddyauth/internal/signature"
+	"github.com/caddyauth/callbacks/caddyauth/internal/strictjson"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// signatureChallenge is the challenge of schemes whose credential is a signature in a header of the sender's own.
+const signatureChallenge = `Signature realm="callback"`
+
+// Sender has the options of every named sender. How a sender signs is one row of the table in senders.go.
+type Sender struct {
+	// The secrets that the sender signs with; any of them matches. Write them as the sender shows them: what it encodes
+	// in base64 or hex is decoded. Values take `{env.*}` and `{file.*}` placeholders.
+	Secrets []credential.Secret `json:"secrets,omitempty"`
+
+	// The public keys, as the sender shows them, in place of secrets, for senders that sign with a private key: discord,
+	// sendgrid, telnyx; and standard_webhooks, for its `v1a` signatures. Values take placeholders.
+	PublicKeys []credential.Secret `json:"public_keys,omitempty"`
+
+	// How far the signed timestamp may be from now, in both directions. It is only for senders that sign one. Default:
+	// what the sender recommends, mostly 5m.
+	Tolerance caddy.Duration `json:"tolerance,omitempty"`
+
+	// Whether to answer the sender's challenge, by which it makes sure whose endpoint this is, in place of the next
+	// handler. It is for daily, discord, dropbox, meta, slack, twitch, x and zoom. Default: false.
+	AnswerChallenge bool `json:"answer_challenge,omitempty"`
+
+	// The verify tokens that you gave to Meta, for its challenge; any of them matches. Values take placeholders.
+	VerifyTokens []credential.Secret `json:"verify_tokens,omitempty"`
+
+	name         string
+	row          row
+	keys         []secret.Value
+	verifier     *signature.Verifier
+	verifyTokens []secret.Value
+}
+
+// Provision compiles the sender's row and resolves the keys.
+func (s *Sender) Provision(ctx caddy.Context) error {
+	return s.provision(ctx, senders[s.name])
+}
+
+func (s *Sender) provision(ctx caddy.Context, r row) error {
+	s.row = r
+	if s.Tolerance != 0 {
+		switch {
+		case s.Tolerance < 0:
+			return errors.New("tolerance is negative")
+		case s.row.spec.Time != (signature.Time{}):
+			s.row.spec.Tolerance = time.Duration(s.Tolerance)
+		case s.row.clock.member != "":
+			s.row.clock.tolerance = time.Duration(s.Tolerance)
+		default:
+			return fmt.Errorf("%s signs no timestamp: it has no tolerance", s.name)
+		}
+	}
+	scheme, err := signature.Compile(s.row.spec)
+	if err != nil {
+		return err
+	}
+	option, keys, other := "secret", s.Secrets, s.PublicKeys
+	if s.row.spec.Algorithm.Public() {
+		option, keys, other = "public_key", s.PublicKeys, s.Secrets
+	}
+	if len(keys) == 0 || len(other) > 0 {
+		return fmt.Errorf("%s takes %s, and needs at least one", s.name, option)
+	}
+	if s.keys, err = credential.Resolve(option, keys, s.row.spec.DecodeKey); err != nil {
+		return err
+	}
+	if !s.row.spec.Algorithm.Public() {
+		credential.WarnWeak(ctx.Logger(), option, s.keys)
+	}
+	if s.verifier, err = scheme.Verifier(s.keys); err != nil {
+		return err
+	}
+	return s.provisionChallenge()
+}
+
+func (s *Sender) provisionChallenge() (err error) {
+	if s.AnswerChallenge && s.row.ask == nil && s.row.signed == nil {
+		return fmt.Errorf("%s has no challenge to answer", s.name)
+	}
+	if needs := s.row.verifyToken && s.AnswerChallenge; needs != (len(s.VerifyTokens) > 0) {
+		if needs {
+			return fmt.Errorf("answer_challenge of %s needs a verify_token", s.name)
+		}
+		return errors.New("verify_token is for meta with answer_challenge")
+	}
+	s.verifyTokens, err = credential.Resolve("verify_token", s.VerifyTokens, nil)
+	return err
+}
+
+// Traits says where the signature is, and for how long one holds.
+func (s *Sender) Traits() callback.Traits {
+	t := callback.Traits{
+		Cost:       callback.CostMAC,
+		Places:     []callback.Place{{Header: s.row.spec.Header}},
+		Challenge:  signatureChallenge,
+		Identified: true,
+		Window:     max(s.row.spec.Tolerance, s.row.clock.tolerance),
+		Leeway:     max(s.row.spec.Tolerance, s.row.clock.tolerance),
+	}
+	if s.row.spec.Algorithm.Public() {
+		t.Cost = callback.CostKey
+	}
+	// An id is remembered only where a clock says for how long.
+	t.Replay = s.row.spec.ID != "" && t.Window > 0
+	return t
+}
+
+// Verify checks the headers, then the signature over the body.
+func (s *Sender) Verify(q *callback.Request) callback.Verdict {
+	if s.AnswerChallenge && s.row.ask != nil {
+		if v, ok := s.row.ask(s, q); ok {
+			return v
+		}
+	}
+	return s.verify(s.verifier, q)
+}
+
+func (s *Sender) verify(v *signature.Verifier, q *callback.Request) callback.Verdict {
+	pending, err := v.Begin(signedMessage(v.Scheme, q), q.Now)
+	if err != nil {
+		return callback.Refuse(err)
+	}
+	if v.Spec().BodyUnsigned {
+		return matched(pending.Finish(nil))
+	}
+	return callback.Verdict{Reason: verdict.OK, Then: func(body []byte) callback.Verdict {
+		match, err := pending.Finish(body)
+		return s.finish(q, body, match, err)
+	}}
+}
+
+// finish judges what a body says that was signed: its clock, and whether it is a challenge.
+func (s *Sender) finish(q *callback.Request, body []byte, match signature.Match, err error) callback.Verdict {
+	accepted := matched(match, err)
+	if !accepted.OK() {
+		return accepted
+	}
+	if err := s.row.clock.check(body, q.Now); err != nil {
+		refusal := callback.Refuse(err)
+		refusal.Key = accepted.Key
+		return refusal
+	}
+	if s.AnswerChallenge && s.row.signed != nil {
+		answer, err := s.row.signed(q, body, match.Key)
+		if err != nil {
+			refusal := callback.Refuse(err)
+			refusal.Key = accepted.Key
+			return refusal
+		}
+		accepted.Answer = answer
+	}
+	return accepted
+}
+
+// matched makes a verdict of a match. A message without an id of its own is known by the digest of what was signed.
+func matched(match signature.Match, err error) callback.Verdict {
+	if err != nil {
+		return callback.Refuse(err)
+	}
+	id := match.ID
+	if id == "" {
+		id = match.Digest
+	}
+	label := match.Key.Label()
+	return callback.Verdict{Reason: verdict.OK, Key: label, User: label, Account: match.Key.Fingerprint(), ID: id}
+}
+
+// signedMessage gives what of a request may be signed: the URL as it arrived, under the name by which senders know us.
+func signedMessage(scheme *signature.Scheme, q *callback.Request) signature.Message {
+	m := signature.Message{Method: q.Method, Path: q.URL.EscapedPath(), Header: q.HTTP.Header}
+	if scheme.SignsURL() {
+		m.URLs = publicURLs(q)
+	}
+	return m
+}
+
+func publicURLs(q *callback.Request) []string {
+	base := q.PublicURL
+	if base == "" {
+		base = "http://" + q.HTTP.Host
+		if q.HTTP.TLS != nil {
+			base = "https://" + q.HTTP.Host
+		}
+	}
+	return signature.PublicURLs(base, q.URL.RequestURI())
+}
+
+// bodyClock is a timestamp, in milliseconds, in the signed body: a member of the JSON object that it is.
+type bodyClock struct {
+	member    string
+	tolerance time.Duration
+}
+
+func (c bodyClock) check(body []byte, now time.Time) error {
+	if c.member == "" {
+		return nil
+	}
+	object, err := strictjson.Parse(body)
+	if err != nil {
+		return verdict.Errorf(verdict.BadCredential, "the body, which holds the timestamp, is not JSON")
+	}
+	member, _ := object.Get(c.member)
+	number, ok := member.Number()
+	if !ok {
+		return verdict.Errorf(verdict.BadCredential, "the body has no timestamp %s", c.member)
+	}
+	at, err := signature.Milliseconds.Parse(number)
+	if err != nil {
+		return err
+	}
+	return signature.Fresh(at, now, c.tolerance)
+}
+
+// UnmarshalCaddyfile sets up the sender from Caddyfile tokens. Syntax:
+//
+//	<sender> {
+//		secret           <value> [<label>]
+//		public_key       <value> [<label>]
+//		tolerance        <duration>
+//		answer_challenge
+//		verify_token     <value> [<label>]
+//	}
+func (s *Sender) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // its own name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := s.option(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Sender) option(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); {
+	case option == "tolerance":
+		return credential.Duration(d, &s.Tolerance)
+	case option == "answer_challenge":
+		return credential.Flag(d, &s.AnswerChallenge)
+	case slices.Contains([]string{"secret", "public_key", "verify_token"}, option):
+		value, err := credential.Parse(d)
+		if err != nil {
+			return err
+		}
+		switch option {
+		case "secret":
+			s.Secrets = append(s.Secrets, value)
+		case "public_key":
+			s.PublicKeys = append(s.PublicKeys, value)
+		default:
+			s.VerifyTokens = append(s.VerifyTokens, value)
+		}
+		return nil
+	default:
+		return d.Errf("unknown option '%s' of %s", option, s.name)
+	}
+}
+
+// answerFunc answers a challenge.
+type answerFunc = func(w http.ResponseWriter) error
+
+// Interface guards
+var (
+	_ caddy.Provisioner     = (*Sender)(nil)
+	_ caddyfile.Unmarshaler = (*Sender)(nil)
+	_ callback.Scheme       = (*Sender)(nil)
+)

@@ -1,0 +1,594 @@
+package schemes
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/callback"
+	"github.com/caddyauth/callbacks/caddyauth/internal/signature"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+const senderBody = `{"id":"evt_1","type":"call.ended","ok":true}`
+
+var senderNow = time.Unix(1700000000, 0)
+
+// vector is a genuine request of a sender.
+type vector struct {
+	Name    string            `json:"name"`
+	Sender  string            `json:"sender"`
+	Origin  string            `json:"origin"`
+	Options []string          `json:"options"`
+	Method  string            `json:"method"`
+	URL     string            `json:"url"`
+	Header  map[string]string `json:"header"`
+	Body    string            `json:"body"`
+	Now     int64             `json:"now"`
+}
+
+func vectors(t testing.TB) []vector {
+	t.Helper()
+	text, err := os.ReadFile("testdata/vectors.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []vector
+	if err := json.Unmarshal(text, &list); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// load reads a scheme from its lines in a Caddyfile, by way of JSON, and provisions it.
+func load(t testing.TB, name string, options ...string) (callback.Scheme, error) {
+	t.Helper()
+	id := callback.Namespace + "." + name
+	module, err := caddyfile.UnmarshalModule(dispenser(name, strings.Join(options, "\n")), id)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	t.Cleanup(cancel)
+	loaded, err := ctx.LoadModuleByID(id, text)
+	if err != nil {
+		return nil, err
+	}
+	return loaded.(callback.Scheme), nil
+}
+
+func mustLoad(t testing.TB, name string, options ...string) callback.Scheme {
+	t.Helper()
+	s, err := load(t, name, options...)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return s
+}
+
+// send gives a request to a scheme as the handler does.
+func send(s callback.Scheme, r *http.Request, body string, now time.Time) callback.Verdict {
+	r.ContentLength = int64(len(body))
+	q := &callback.Request{HTTP: r, Method: r.Method, URL: r.URL, PublicURL: "https://" + r.Host, Now: now}
+	v := s.Verify(q)
+	if v.OK() && v.Then != nil {
+		v = v.Then([]byte(body))
+	}
+	return v
+}
+
+func (v vector) request() *http.Request {
+	r := httptest.NewRequest(v.Method, v.URL, nil)
+	for name, value := range v.Header {
+		r.Header.Set(name, value)
+	}
+	return r
+}
+
+func senderNames() (names []string) {
+	for _, facts := range Senders() {
+		names = append(names, facts.Name)
+	}
+	return names
+}
+
+// Every sender is a module, stands in the table if it needs no code, and has a vector.
+func TestEverySenderHasAModuleARowAndAVector(t *testing.T) {
+	have := make(map[string]bool)
+	for _, v := range vectors(t) {
+		have[v.Sender] = true
+		if v.Origin == "" {
+			t.Errorf("the vector %s has no origin", v.Name)
+		}
+	}
+	for _, name := range senderNames() {
+		info, err := caddy.GetModule(callback.Namespace + "." + name)
+		if err != nil {
+			t.Errorf("%s has no module", name)
+			continue
+		}
+		if _, ok := info.New().(callback.Scheme); !ok {
+			t.Errorf("%s is no scheme", name)
+		}
+		if !have[name] {
+			t.Errorf("%s has no vector", name)
+		}
+		if _, err := load(t, name, "bogus"); err == nil || !strings.Contains(err.Error(), "'bogus' of "+name) {
+			t.Errorf("%s, of an unknown option: %v", name, err)
+		}
+	}
+	for name, row := range senders {
+		if !strings.HasPrefix(row.source, "https://") || row.checked == "" {
+			t.Errorf("%s has no source or no date", name)
+		}
+		if _, err := signature.Compile(row.spec); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestVectorsAreAccepted(t *testing.T) {
+	for _, v := range vectors(t) {
+		t.Run(v.Name, func(t *testing.T) {
+			s := mustLoad(t, v.Sender, v.Options...)
+			got := send(s, v.request(), v.Body, time.Unix(v.Now, 0))
+			if !got.OK() || got.Key == "" || got.User == "" {
+				t.Fatalf("%s: %s; key %q, user %q", got.Reason, got.Detail, got.Key, got.User)
+			}
+		})
+	}
+}
+
+// TestVectorsHoldForOneRequestAlone is the negative suite: of each genuine request, what else than it is refused.
+func TestVectorsHoldForOneRequestAlone(t *testing.T) {
+	for _, v := range vectors(t) {
+		if v.Name == "ovenmediaengine_padded" {
+			continue
+		}
+		t.Run(v.Name, func(t *testing.T) {
+			s := mustLoad(t, v.Sender, v.Options...)
+			at := time.Unix(v.Now, 0)
+			carrier := s.Traits().Places[0].Header
+			if len(v.request().Header.Values(carrier)) == 0 {
+				carrier = s.Traits().Places[1].Header
+			}
+			genuine := v.request().Header.Get(carrier)
+			refuse := func(what string, r *http.Request, body string, now time.Time, want ...verdict.Reason) {
+				t.Helper()
+				got := send(s, r, body, now)
+				if got.OK() || len(want) > 0 && !slices.Contains(want, got.Reason) || got.Reason == verdict.Unavailable {
+					t.Errorf("%s: %s (%s), want %v", what, got.Reason, got.Detail, want)
+				}
+				if strings.Contains(got.Detail, genuine) {
+					t.Errorf("%s: the detail holds the signature", what)
+				}
+			}
+			with := func(value string) *http.Request {
+				r := v.request()
+				r.Header.Set(carrier, value)
+				return r
+			}
+			r := v.request()
+			r.Header.Del(carrier)
+			refuse("no signature", r, v.Body, at, verdict.Missing)
+			refuse("an empty signature", with(""), v.Body, at, verdict.Missing)
+			for _, value := range []string{"x", "sha256=", "v0=", "v1,", "t=1700000000,v1=", "=", ",", strings.Repeat("a", 9000), genuine + "x", genuine[1:], "\x00"} {
+				refuse("the signature "+strconv.Quote(value[:min(len(value), 20)]), with(value), v.Body, at)
+			}
+			// Half of the value, at the least, is the signature itself: every character of it counts.
+			for i := len(genuine) / 2; i < len(genuine); i++ {
+				other := byte('A')
+				if genuine[i] == 'A' {
+					other = 'B'
+				}
+				if genuine[i] == '=' && i >= len(genuine)-2 {
+					continue // padding, tested with the encodings
+				}
+				refuse("another character in the signature", with(genuine[:i]+string(other)+genuine[i+1:]), v.Body, at)
+			}
+			r = v.request()
+			r.Header.Add(carrier, genuine)
+			refuse("two signature headers", r, v.Body, at, verdict.Malformed)
+
+			underscore := v.request()
+			underscore.Header.Del(carrier)
+			underscore.Header[strings.ReplaceAll(carrier, "-", "_")] = []string{genuine}
+			if strings.Contains(carrier, "-") {
+				refuse("a header spelt with underscores", underscore, v.Body, at, verdict.Missing)
+			}
+
+			if v.Sender != "gitlab" && v.Sender != "plivo_v2" {
+				bodies := []string{v.Body + "\n", v.Body + " ", "\ufeff" + v.Body}
+				if v.Body != "" {
+					bodies = append(bodies, v.Body[1:], v.Body[:len(v.Body)-1], "")
+				}
+				if v.Body == senderBody {
+					bodies = append(bodies, `{"id": "evt_1", "type": "call.ended", "ok": true}`)
+				}
+				if v.Method == http.MethodGet {
+					bodies = []string{"a=1"}
+				}
+				for _, body := range bodies {
+					refuse("another body", v.request(), body, at)
+				}
+			}
+			if window := s.Traits().Window; window > 0 && v.Sender != "livekit" && v.Sender != "messagebird" {
+				refuse("a message beyond the window", v.request(), v.Body, at.Add(window+time.Second), verdict.Expired)
+				refuse("a message from the future", v.request(), v.Body, at.Add(-window-time.Second), verdict.NotYetValid)
+				if got := send(s, v.request(), v.Body, at.Add(window-time.Second)); !got.OK() {
+					t.Errorf("inside the window: %s", got.Reason)
+				}
+				if got := send(s, v.request(), v.Body, at.Add(-window+time.Second)); !got.OK() {
+					t.Errorf("inside the window, ahead: %s", got.Reason)
+				}
+			} else if window > 0 {
+				refuse("a token that has expired", v.request(), v.Body, at.Add(window+s.Traits().Leeway+time.Second), verdict.Expired)
+			}
+		})
+	}
+}
+
+// signing gives a secret or a private key in the form of a sender, and the options that go with it.
+func signing(t testing.TB, name string) (Signing, []string) {
+	t.Helper()
+	const raw = "0123456789abcdef0123456789abcdef"
+	by := Signing{Secret: raw, Account: "key-1", ID: "msg_1", Now: senderNow}
+	options := []string{"secret " + raw}
+	row := senders[name]
+	switch row.spec.Key {
+	case signature.Base64Key:
+		by.Secret = base64.StdEncoding.EncodeToString([]byte(raw))
+	case signature.StandardWebhooksKey:
+		by.Secret = "whsec_" + base64.StdEncoding.EncodeToString([]byte(raw))
+	default:
+	}
+	options[0] = "secret " + by.Secret
+	switch name {
+	case "livekit":
+		options[0] = "account key-1 " + raw
+	case "sinch":
+		by.Secret = base64.StdEncoding.EncodeToString([]byte(raw))
+		options[0] = "account key-1 " + by.Secret
+	case "discord":
+		by.PrivateKey = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+		options[0] = "public_key 03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8"
+	case "telnyx":
+		by.PrivateKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+		options[0] = "public_key A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="
+	case "sendgrid":
+		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, _ := x509.MarshalPKCS8PrivateKey(private)
+		public, _ := x509.MarshalPKIXPublicKey(&private.PublicKey)
+		by.PrivateKey = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		options[0] = "public_key " + base64.StdEncoding.EncodeToString(public)
+	}
+	return by, options
+}
+
+// What we sign, we accept, for every sender; and after one flipped bit anywhere in what is signed, we do not.
+func TestWhatIsSignedIsAcceptedAndNothingElse(t *testing.T) {
+	for _, name := range senderNames() {
+		t.Run(name, func(t *testing.T) {
+			by, options := signing(t, name)
+			s := mustLoad(t, name, options...)
+			body := senderBody
+			switch name {
+			case "linear":
+				body = `{"webhookTimestamp":1700000000000}`
+			case "plivo":
+				body = "To=1&From=2"
+			case "plivo_v2":
+				body = ""
+			}
+			r := httptest.NewRequest("POST", "https://hooks.example.com:8443/cb/a?b=2&a=1", nil)
+			r.Header.Set("Content-Type", "application/json")
+			if name == "plivo" {
+				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			}
+			if err := Sign(name, r, []byte(body), by); err != nil {
+				t.Fatal(err)
+			}
+			first := send(s, r.Clone(t.Context()), body, senderNow)
+			if !first.OK() {
+				t.Fatalf("%s: %s", first.Reason, first.Detail)
+			}
+			if name == "gitlab" {
+				return // it signs nothing
+			}
+			if first.ID == "" {
+				t.Error("the message has no id for replay memory")
+			}
+			if again := send(s, r.Clone(t.Context()), body, senderNow); again.ID != first.ID {
+				t.Error("one message has two ids")
+			}
+			for i := range len(body) {
+				if name == "plivo" && (body[i] == '&' || body[i] == '=') {
+					continue // a form with other separators may have the same text
+				}
+				altered := []byte(body)
+				altered[i] ^= 1
+				if got := send(s, r.Clone(t.Context()), string(altered), senderNow); got.OK() {
+					t.Fatalf("a flipped bit in byte %d of the body is accepted", i)
+				}
+			}
+			for header, values := range r.Header {
+				if header == "Content-Type" && name != "sinch" {
+					continue
+				}
+				for i := range len(values[0]) {
+					for _, bit := range []byte{1, 2, 32} {
+						value := []byte(values[0])
+						value[i] ^= bit
+						altered := r.Clone(t.Context())
+						altered.Header.Set(header, string(value))
+						if got := send(s, altered, body, senderNow); got.OK() && !sameMeaning(name, header, values[0], string(value)) {
+							t.Fatalf("a flipped bit in byte %d of %s is accepted", i, header)
+						}
+					}
+				}
+			}
+			signsURL := name == "messagebird" || strings.Contains(senders[name].spec.Payload, "{url")
+			for _, change := range []func(*url.URL){
+				func(u *url.URL) { u.Path += "x" },
+				func(u *url.URL) { u.RawQuery += "&c=3" },
+			} {
+				altered := r.Clone(t.Context())
+				change(altered.URL)
+				if altered.URL.Path == r.URL.Path && name == "plivo_v2" {
+					continue // the query is not covered
+				}
+				if got := send(s, altered, body, senderNow); got.OK() && signsURL {
+					t.Errorf("another URL is accepted")
+				}
+			}
+			stranger := by
+			stranger.Secret = strings.Repeat("QUJD", 11)
+			if name == "adyen" {
+				stranger.Secret = strings.Repeat("ab", 32)
+			}
+			if !senders[name].spec.Algorithm.Public() {
+				forged := httptest.NewRequest("POST", "https://hooks.example.com:8443/cb/a?b=2&a=1", nil)
+				forged.Header.Set("Content-Type", r.Header.Get("Content-Type"))
+				if err := Sign(name, forged, []byte(body), stranger); err != nil {
+					t.Fatal(err)
+				}
+				if got := send(s, forged, body, senderNow); got.Reason != verdict.BadSignature {
+					t.Errorf("another tenant's secret: %s", got.Reason)
+				}
+			}
+		})
+	}
+}
+
+// sameMeaning excuses the one change that leaves a header saying the same: auth-schemes are case-insensitive (RFC 9110
+// §11.1).
+func sameMeaning(name, header, before, after string) bool {
+	return name == "sinch" && header == "Authorization" && strings.EqualFold(before[:11], after[:11]) && before[11:] == after[11:]
+}
+
+func TestOldAndNewSecretsAreBothAcceptedAndNamed(t *testing.T) {
+	for _, name := range senderNames() {
+		by, options := signing(t, name)
+		if name == "livekit" || name == "sinch" || senders[name].spec.Algorithm.Public() {
+			continue
+		}
+		old := strings.Replace(options[0], "0123", "3210", 1)
+		switch senders[name].spec.Key {
+		case signature.Base64Key, signature.StandardWebhooksKey:
+			old = strings.Replace(options[0], "MDEy", "MTIz", 1)
+		default:
+		}
+		s := mustLoad(t, name, old+" old", options[0]+" new")
+		r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+		body := senderBody
+		switch name {
+		case "linear":
+			body = `{"webhookTimestamp":1700000000000}`
+		case "plivo", "plivo_v2":
+			body = ""
+		}
+		if err := Sign(name, r, []byte(body), by); err != nil {
+			t.Fatal(err)
+		}
+		if got := send(s, r, body, senderNow); !got.OK() || got.Key != "new" {
+			t.Errorf("%s: %s by %q", name, got.Reason, got.Key)
+		}
+		only := mustLoad(t, name, old+" old")
+		if got := send(only, r, body, senderNow); got.Reason != verdict.BadSignature {
+			t.Errorf("%s: after the secret is removed: %s", name, got.Reason)
+		}
+	}
+}
+
+func TestSenderConfigurationsThatPretendAreRefused(t *testing.T) {
+	t.Setenv("SENDER_EMPTY", "")
+	for _, test := range []struct {
+		sender, option string
+	}{
+		{"github", ""},
+		{"github", "secret {env.SENDER_EMPTY}"},
+		{"github", "secret {env.SENDER_UNSET}"},
+		{"github", `secret ""`},
+		{"github", "secret a\ntolerance 5m"},
+		{"github", "secret a\nanswer_challenge"},
+		{"github", "public_key a"},
+		{"github", "secret a\nverify_token b"},
+		{"github", "secret a\nalgorithm sha1"},
+		{"github", "secret a b c"},
+		{"github", "secret a x\nsecret b x"},
+		{"stripe", "secret a\ntolerance 5m\ntolerance 6m"},
+		{"stripe", "secret a\ntolerance 0s"},
+		{"stripe", "secret a\ntolerance -5m"},
+		{"slack", "secret a\nanswer_challenge yes"},
+		{"slack", "secret a\nanswer_challenge\nanswer_challenge"},
+		{"meta", "secret a\nanswer_challenge"},
+		{"meta", "secret a\nverify_token b"},
+		{"discord", "secret a"},
+		{"discord", "public_key zz"},
+		{"discord", "public_key 00"},
+		{"discord", "public_key 03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8\nsecret a"},
+		{"telnyx", "public_key AAAA"},
+		{"sendgrid", "public_key AAAA"},
+		{"standard_webhooks", "secret whsec_"},
+		{"standard_webhooks", "secret whsec_not base64"},
+		{"standard_webhooks", "secret plain-text-secret"},
+		{"standard_webhooks", ""},
+		{"standard_webhooks", "public_key whpk_AAAA"},
+		{"daily", "secret not-base64!"},
+		{"adyen", "secret not-hex"},
+		{"gitlab", ""},
+		{"gitlab", "secret a\ntolerance 5m"},
+		{"livekit", ""},
+		{"livekit", "secret a"},
+		{"livekit", "account a"},
+		{"livekit", "account a b\naccount a c"},
+		{"livekit", "account a {env.SENDER_EMPTY}"},
+		{"sinch", "account a not-base64!"},
+		{"sinch", ""},
+		{"messagebird", ""},
+		{"messagebird", "account a b"},
+	} {
+		if _, err := load(t, test.sender, strings.Split(test.option, "\n")...); err == nil {
+			t.Errorf("%s { %s } is accepted", test.sender, test.option)
+		} else if strings.Contains(err.Error(), "not-base64") || strings.Contains(err.Error(), "plain-text-secret") {
+			t.Errorf("%s: the error holds the secret: %v", test.sender, err)
+		}
+	}
+	if _, err := load(t, "stripe", "secret a", "tolerance 1m"); err != nil {
+		t.Error(err)
+	}
+}
+
+// The id that replay memory is to keep is the signed one, and a copy under another id is refused.
+func TestAttacksOnMessageIDs(t *testing.T) {
+	for _, name := range []string{"standard_webhooks", "gitlab_signing", "twitch", "messagebird"} {
+		t.Run("hm-id-replay/"+name, func(t *testing.T) {
+			by, options := signing(t, name)
+			s := mustLoad(t, name, options...)
+			if !s.Traits().Replay || s.Traits().Window == 0 {
+				t.Error("a message would pass twice")
+			}
+			r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+			if err := Sign(name, r, []byte(senderBody), by); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if got := send(s, r.Clone(t.Context()), senderBody, senderNow); !got.OK() || got.ID != by.ID {
+					t.Errorf("%s, id %q", got.Reason, got.ID)
+				}
+			}
+			for _, header := range []string{"Webhook-Id", "Twitch-Eventsub-Message-Id"} {
+				if r.Header.Get(header) == "" {
+					continue
+				}
+				copied := r.Clone(t.Context())
+				copied.Header.Set(header, "msg_2")
+				if got := send(s, copied, senderBody, senderNow); got.Reason != verdict.BadSignature {
+					t.Errorf("a copy under another id: %s", got.Reason)
+				}
+			}
+		})
+	}
+}
+
+func TestBothFamiliesOfStandardWebhooksHeadersAreOneTooMany(t *testing.T) {
+	by, options := signing(t, "standard_webhooks")
+	s := mustLoad(t, "standard_webhooks", options...)
+	r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+	if err := Sign("standard_webhooks", r, []byte(senderBody), by); err != nil {
+		t.Fatal(err)
+	}
+	svix := r.Clone(t.Context())
+	for _, part := range []string{"Id", "Timestamp", "Signature"} {
+		svix.Header.Set("Svix-"+part, r.Header.Get("Webhook-"+part))
+		svix.Header.Del("Webhook-" + part)
+	}
+	if got := send(s, svix, senderBody, senderNow); !got.OK() {
+		t.Errorf("under Svix' names: %s", got.Reason)
+	}
+	for _, extra := range []string{"Svix-Id", "Svix-Timestamp", "Svix-Signature"} {
+		both := r.Clone(t.Context())
+		both.Header.Set(extra, "x")
+		if got := send(s, both, senderBody, senderNow); got.Reason != verdict.Malformed {
+			t.Errorf("with %s beside: %s", extra, got.Reason)
+		}
+	}
+	mixed := r.Clone(t.Context())
+	mixed.Header.Del("Webhook-Id")
+	mixed.Header.Set("Svix-Id", by.ID)
+	if got := send(s, mixed, senderBody, senderNow); got.Reason != verdict.Malformed {
+		t.Errorf("mixed: %s", got.Reason)
+	}
+}
+
+func TestATokenOfALiveKitParticipantIsNoWebhook(t *testing.T) {
+	by, options := signing(t, "livekit")
+	s := mustLoad(t, "livekit", options...)
+	for body, claims := range map[string]jwt.MapClaims{
+		"":         {"iss": "key-1", "sub": "alice", "exp": senderNow.Add(time.Hour).Unix(), "video": map[string]any{"room": "a"}},
+		senderBody: {"iss": "key-1", "exp": senderNow.Add(time.Minute).Unix(), "sha256": ""},
+	} {
+		token, err := signToken(by, claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+		r.Header.Set("Authorization", token)
+		if got := send(s, r, body, senderNow); got.Reason != verdict.BadClaim {
+			t.Errorf("%v: %s", claims, got.Reason)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		if got := send(s, r, body, senderNow); got.OK() {
+			t.Error("behind Bearer it is accepted")
+		}
+	}
+}
+
+// FuzzSenderOptions: whatever stands in a block, nothing panics, and what loads can judge a request.
+func FuzzSenderOptions(f *testing.F) {
+	for _, seed := range []string{"secret a", "secret a b\ntolerance 5m", "header S\nsecret a\npayload {timestamp}{body}\ntimestamp header T ms", "signature pair v1", "payload {", "account a b c", "}", "{", "secret {env.X}"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, options string) {
+		for _, name := range []string{"hmac", "stripe", "sinch", "standard_webhooks", "meta"} {
+			module, err := caddyfile.UnmarshalModule(dispenser(name, options), callback.Namespace+"."+name)
+			if err != nil {
+				continue
+			}
+			if _, err := json.Marshal(module); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
+func dispenser(name, options string) *caddyfile.Dispenser {
+	d := caddyfile.NewTestDispenser(name + " {\n" + options + "\n}\n")
+	d.Next()
+	return d
+}

@@ -1,0 +1,151 @@
+package schemes
+
+import (
+	"errors"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/callback"
+	"github.com/caddyauth/callbacks/caddyauth/credential"
+	"github.com/caddyauth/callbacks/caddyauth/internal/signature"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+func init() {
+	caddy.RegisterModule(StandardWebhooks{})
+}
+
+// StandardWebhooks accepts what follows the Standard Webhooks specification, and Svix, whose headers begin with `Svix-`
+// in place of `Webhook-`: Clerk, OpenAI, Replicate, Resend, Supabase and many others. With `secret` (`whsec_…`) it takes
+// `v1` signatures, HMAC-SHA256; with `public_key` (`whpk_…`) `v1a` ones, Ed25519; with both, either. A message passes only
+// once, by its id.
+type StandardWebhooks struct {
+	Sender
+
+	families []family
+}
+
+// family is the set of headers under one prefix, and what verifies them.
+type family struct {
+	names     []string
+	verifiers []*signature.Verifier
+}
+
+// CaddyModule returns the Caddy module information.
+func (StandardWebhooks) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.callback_auth.schemes.standard_webhooks",
+		New: func() caddy.Module { return &StandardWebhooks{Sender: Sender{name: "standard_webhooks"}} },
+	}
+}
+
+// Provision compiles the signatures under both sets of names, for the keys that there are.
+func (s *StandardWebhooks) Provision(ctx caddy.Context) error {
+	if len(s.Secrets)+len(s.PublicKeys) == 0 {
+		return errors.New("standard_webhooks needs a secret or a public_key")
+	}
+	s.row = senders[s.name]
+	if s.Tolerance != 0 {
+		s.row.spec.Tolerance = time.Duration(s.Tolerance)
+	}
+	for _, prefix := range []string{"Webhook", "Svix"} {
+		f := family{names: []string{prefix + "-Id", prefix + "-Timestamp", prefix + "-Signature"}}
+		if len(s.Secrets) > 0 {
+			if err := f.add(standardWebhooks(prefix), s.row.spec.Tolerance, "secret", s.Secrets); err != nil {
+				return err
+			}
+		}
+		if len(s.PublicKeys) > 0 {
+			if err := f.add(standardWebhooksKey(prefix), s.row.spec.Tolerance, "public_key", s.PublicKeys); err != nil {
+				return err
+			}
+		}
+		s.families = append(s.families, f)
+	}
+	if len(s.Secrets) > 0 {
+		values, err := credential.Resolve("secret", s.Secrets, s.row.spec.DecodeKey)
+		if err != nil {
+			return err
+		}
+		credential.WarnWeak(ctx.Logger(), "secret", values)
+	}
+	return s.provisionChallenge()
+}
+
+func (f *family) add(spec signature.Spec, tolerance time.Duration, option string, keys []credential.Secret) error {
+	spec.Tolerance = tolerance
+	scheme, err := signature.Compile(spec)
+	if err != nil {
+		return err
+	}
+	values, err := credential.Resolve(option, keys, spec.DecodeKey)
+	if err != nil {
+		return err
+	}
+	verifier, err := scheme.Verifier(values)
+	if err != nil {
+		return err
+	}
+	f.verifiers = append(f.verifiers, verifier)
+	return nil
+}
+
+// Traits says where the signature is, under either name.
+func (s *StandardWebhooks) Traits() callback.Traits {
+	t := s.Sender.Traits()
+	t.Places = []callback.Place{{Header: "Webhook-Signature"}, {Header: "Svix-Signature"}}
+	if len(s.PublicKeys) > 0 {
+		t.Cost = callback.CostKey
+	}
+	return t
+}
+
+// Verify checks the headers of the one family that there may be, then the signature over the body.
+func (s *StandardWebhooks) Verify(q *callback.Request) callback.Verdict {
+	var present []family
+	for _, f := range s.families {
+		for _, name := range f.names {
+			if len(q.HTTP.Header.Values(name)) > 0 {
+				present = append(present, f)
+				break
+			}
+		}
+	}
+	switch len(present) {
+	case 0:
+		return callback.Refuse(verdict.Errorf(verdict.Missing, "no Webhook-Signature and no Svix-Signature header"))
+	case 1:
+	default:
+		// The receiver might read the set that nobody verified.
+		return callback.Refuse(verdict.Errorf(verdict.Malformed, "both Webhook- and Svix- headers"))
+	}
+	var begun []*signature.Pending
+	var first error
+	for _, v := range present[0].verifiers {
+		pending, err := v.Begin(signedMessage(v.Scheme, q), q.Now)
+		if err == nil {
+			begun = append(begun, pending)
+		} else if first == nil {
+			first = err
+		}
+	}
+	if len(begun) == 0 {
+		return callback.Refuse(first)
+	}
+	return callback.Verdict{Reason: verdict.OK, Then: func(body []byte) callback.Verdict {
+		var v callback.Verdict
+		for _, pending := range begun {
+			if v = matched(pending.Finish(body)); v.OK() {
+				break
+			}
+		}
+		return v
+	}}
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner = (*StandardWebhooks)(nil)
+	_ callback.Scheme   = (*StandardWebhooks)(nil)
+)

@@ -1,0 +1,413 @@
+package command
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/caddyauth/callbacks/caddyauth/callback/schemes"
+	"github.com/caddyauth/callbacks/caddyauth/internal/vonagesms"
+)
+
+// The places of a request to be signed, and of its answer.
+const (
+	maxBody   = 64 << 20 // bytes of --body
+	maxAnswer = 1 << 20  // bytes of an answer that are shown
+	sendLimit = 30 * time.Second
+)
+
+// signing is one call of `caddy caddyauth sign`.
+type signing struct {
+	secret                                 secretFlags
+	url, send, method, body, contentType   string
+	account, user, keyFile, id             string
+	header, query, prefix                  string
+	algorithm, encoding, payload, tsHeader string
+	idHeader, secretEncoding               string
+	claims                                 []string
+}
+
+func signCommand() *cobra.Command {
+	s := new(signing)
+	cmd := &cobra.Command{
+		Use:   "sign <scheme> [--body <file>] [--send <url>]",
+		Short: "Makes a signed callback as that sender would",
+		Long: `
+Makes a genuine callback for a scheme of callback_auth, and prints it as a curl
+command; with --send it is sent, and the answer printed. The schemes are vonage,
+vonage_sms, jwt, basic, api_key, hmac, and the named senders:
+
+` + wrap(senderNames(), 76) + `
+
+Schemes whose keys belong to somebody else (azure_call_automation,
+azure_event_grid, oauth2) cannot be signed for: their issuer does that.
+`,
+		Example: `  caddy caddyauth sign vonage --secret-env VONAGE_SIGNATURE_SECRET --body event.json --send http://127.0.0.1:8080/hooks/vonage
+  caddy caddyauth sign stripe --secret-file stripe.secret --url https://example.com/hooks/stripe < /dev/null`,
+		Args:         cobra.ExactArgs(1),
+		SilenceUsage: true,
+		RunE:         func(cmd *cobra.Command, args []string) error { return s.run(cmd, args[0]) },
+	}
+	s.secret.add(cmd, "secret, key or password")
+	flags := cmd.Flags()
+	flags.StringVar(&s.send, "send", "", "URL to send the request to; the answer is printed")
+	flags.StringVar(&s.url, "url", "", "URL that is signed and printed, where it is not that of --send")
+	flags.StringVar(&s.method, "method", "", "Method; default: POST")
+	flags.StringVar(&s.body, "body", "", "File with the body; '-' is standard input, and then the secret comes from elsewhere")
+	flags.StringVar(&s.contentType, "content-type", "application/json", "Content-Type of the body")
+	flags.StringVar(&s.account, "account", "", "API key or account (vonage, livekit, sinch)")
+	flags.StringVar(&s.user, "user", "", "User name (basic)")
+	flags.StringVar(&s.keyFile, "private-key-file", "", "File with the private key, for senders that sign with one, and jwt")
+	flags.StringVar(&s.id, "id", "", "Id of the message, where it is signed; default: a random one")
+	flags.StringVar(&s.header, "header", "", "Header of the credential (vonage, api_key, hmac)")
+	flags.StringVar(&s.query, "query", "", "Query parameter of the credential (api_key)")
+	flags.StringVar(&s.prefix, "prefix", "", "Text before the signature (hmac)")
+	flags.StringVar(&s.algorithm, "algorithm", "", "Algorithm (jwt, hmac) or method (vonage_sms)")
+	flags.StringVar(&s.encoding, "encoding", "", "Encoding of the signature (hmac)")
+	flags.StringVar(&s.payload, "payload", "", "Template of what is signed (hmac)")
+	flags.StringVar(&s.tsHeader, "timestamp-header", "", "Header of the timestamp (hmac)")
+	flags.StringVar(&s.idHeader, "id-header", "", "Header of the id (hmac)")
+	flags.StringVar(&s.secretEncoding, "secret-encoding", "", "How the secret is written (vonage, hmac)")
+	flags.StringArrayVar(&s.claims, "claim", nil, "Further claim, as name=value (vonage, jwt); it repeats")
+	return cmd
+}
+
+func senderNames() string {
+	var names []string
+	for _, facts := range schemes.Senders() {
+		names = append(names, facts.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// wrap breaks text at spaces, so that no line is longer than width.
+func wrap(text string, width int) string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			lines = append(lines, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return strings.Join(append(lines, line), "\n")
+}
+
+func (s *signing) run(cmd *cobra.Command, scheme string) error {
+	target := s.url
+	if target == "" {
+		target = s.send
+	}
+	if target == "" {
+		target = "http://127.0.0.1:8080/hook"
+	}
+	address, err := url.Parse(target)
+	if err != nil || address.Host == "" || (address.Scheme != "http" && address.Scheme != "https") {
+		return fmt.Errorf("%q is not an absolute http or https URL", target)
+	}
+	body, err := s.readBody(cmd)
+	if err != nil {
+		return err
+	}
+	method := s.method
+	if method == "" {
+		method = http.MethodPost
+	}
+	r, err := http.NewRequestWithContext(cmd.Context(), method, address.String(), http.NoBody)
+	if err != nil {
+		return err
+	}
+	if len(body) > 0 {
+		r.Header.Set("Content-Type", s.contentType)
+	}
+	if err := s.sign(cmd, scheme, r, body); err != nil {
+		return err
+	}
+	if s.send == "" {
+		_, err := io.WriteString(cmd.OutOrStdout(), curl(r, body))
+		return err
+	}
+	return s.deliver(cmd, r, body)
+}
+
+func (s *signing) readBody(cmd *cobra.Command) ([]byte, error) {
+	var from io.Reader
+	switch s.body {
+	case "":
+		return nil, nil
+	case "-":
+		if s.secret == (secretFlags{}) && s.keyFile == "" {
+			return nil, errors.New("--body - takes standard input: give the secret with --secret-file or --secret-env")
+		}
+		from = cmd.InOrStdin()
+	default:
+		file, err := os.Open(s.body)
+		if err != nil {
+			return nil, fmt.Errorf("--body: %w", err)
+		}
+		defer func() { _ = file.Close() }()
+		from = file
+	}
+	body, err := io.ReadAll(io.LimitReader(from, maxBody+1))
+	if err != nil {
+		return nil, fmt.Errorf("--body: %w", err)
+	}
+	if len(body) > maxBody {
+		return nil, fmt.Errorf("--body: more than %d bytes", maxBody)
+	}
+	return body, nil
+}
+
+// sign adds the credential of a scheme to r.
+func (s *signing) sign(cmd *cobra.Command, scheme string, r *http.Request, body []byte) error {
+	now := time.Now()
+	id := s.id
+	if id == "" {
+		id = rand.Text()
+	}
+	by := schemes.Signing{Account: s.account, ID: id, Now: now}
+	if s.keyFile != "" {
+		key, err := os.ReadFile(s.keyFile)
+		if err != nil {
+			return fmt.Errorf("--private-key-file: %w", err)
+		}
+		by.PrivateKey = strings.TrimSpace(string(key))
+	} else {
+		secret, err := s.secret.read(cmd, "secret of "+scheme)
+		if err != nil {
+			return err
+		}
+		by.Secret = secret
+	}
+	switch scheme {
+	case "vonage":
+		return s.signVonage(r, body, by)
+	case "vonage_sms":
+		return s.signVonageSMS(r, by)
+	case "jwt":
+		return s.signJWT(r, by)
+	case "basic":
+		if s.user == "" {
+			return errors.New("basic needs --user")
+		}
+		r.SetBasicAuth(s.user, by.Secret)
+		return nil
+	case "api_key":
+		return s.signAPIKey(r, by)
+	case "hmac":
+		return s.signHMAC(r, body, by)
+	case "azure_call_automation", "azure_event_grid", "oauth2":
+		return fmt.Errorf("the keys of %s are its issuer's: nobody else can sign for it", scheme)
+	case "ip_range", "any":
+		return fmt.Errorf("%s has no signature", scheme)
+	default:
+		return schemes.Sign(scheme, r, body, by)
+	}
+}
+
+func (s *signing) signVonage(r *http.Request, body []byte, by schemes.Signing) error {
+	key := []byte(by.Secret)
+	switch s.secretEncoding {
+	case "", "text":
+	case "base64":
+		var err error
+		if key, err = base64.StdEncoding.DecodeString(by.Secret); err != nil {
+			return errors.New("the secret is not base64")
+		}
+	default:
+		return fmt.Errorf("--secret-encoding is %q: it is text or base64", s.secretEncoding)
+	}
+	payload := body
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		object, ok := schemes.VonageQuery(r.URL.RawQuery)
+		if !ok {
+			return errors.New("the query of the URL cannot be signed: a name stands twice, or it does not parse")
+		}
+		payload = object
+	}
+	digest := sha256.Sum256(payload)
+	claims := jwt.MapClaims{"iss": "Vonage", "iat": by.Now.Unix(), "jti": by.ID, "payload_hash": hex.EncodeToString(digest[:])}
+	if s.account != "" {
+		claims["api_key"] = s.account
+	}
+	token, err := s.token(jwt.SigningMethodHS256, claims, key)
+	if err != nil {
+		return err
+	}
+	header := s.header
+	if header == "" {
+		header = "Authorization"
+	}
+	r.Header.Set(header, "Bearer "+token)
+	return nil
+}
+
+func (s *signing) signVonageSMS(r *http.Request, by schemes.Signing) error {
+	method := s.algorithm
+	if method == "" {
+		method = vonagesms.Methods()[0]
+	}
+	if !slices.Contains(vonagesms.Methods(), method) {
+		return fmt.Errorf("--algorithm is none of %s", strings.Join(vonagesms.Methods(), ", "))
+	}
+	r.Method = http.MethodGet
+	values := r.URL.Query()
+	values.Set(vonagesms.TimestampName, strconv.FormatInt(by.Now.Unix(), 10))
+	parameters, err := vonagesms.FromValues(values)
+	if err != nil {
+		return err
+	}
+	values.Set(vonagesms.SignatureName, hex.EncodeToString(vonagesms.Sign(method, parameters.Base(), []byte(by.Secret))))
+	r.URL.RawQuery = values.Encode()
+	return nil
+}
+
+func (s *signing) signJWT(r *http.Request, by schemes.Signing) error {
+	var key any = []byte(by.Secret)
+	algorithm := s.algorithm
+	if by.PrivateKey != "" {
+		var err error
+		if key, algorithm, err = privateKey(by.PrivateKey, algorithm); err != nil {
+			return err
+		}
+	} else if algorithm == "" {
+		algorithm = "HS256"
+	}
+	method := jwt.GetSigningMethod(algorithm)
+	if method == nil || algorithm == "none" {
+		return fmt.Errorf("--algorithm: %q is unknown", algorithm)
+	}
+	token, err := s.token(method, jwt.MapClaims{"iat": by.Now.Unix(), "exp": by.Now.Add(5 * time.Minute).Unix(), "jti": by.ID}, key)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	return nil
+}
+
+// token signs claims, with those of --claim over them.
+func (s *signing) token(method jwt.SigningMethod, claims jwt.MapClaims, key any) (string, error) {
+	more, err := parseClaims(s.claims)
+	if err != nil {
+		return "", err
+	}
+	maps.Copy(claims, more)
+	return jwt.NewWithClaims(method, claims).SignedString(key)
+}
+
+func (s *signing) signAPIKey(r *http.Request, by schemes.Signing) error {
+	switch {
+	case (s.header == "") == (s.query == ""):
+		return errors.New("api_key needs --header or --query")
+	case s.header != "":
+		r.Header.Set(s.header, by.Secret)
+	default:
+		pair := url.QueryEscape(s.query) + "=" + url.QueryEscape(by.Secret)
+		if r.URL.RawQuery != "" {
+			pair = r.URL.RawQuery + "&" + pair
+		}
+		r.URL.RawQuery = pair
+	}
+	return nil
+}
+
+// deliver sends r and prints the answer.
+func (s *signing) deliver(cmd *cobra.Command, r *http.Request, body []byte) error {
+	if s.url != "" { // it was signed for one address and goes to another: a proxy in between, or a test
+		to, err := url.Parse(s.send)
+		if err != nil {
+			return err
+		}
+		r.Host = r.URL.Host
+		r.URL.Scheme, r.URL.Host = to.Scheme, to.Host
+	}
+	if len(body) > 0 {
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	}
+	client := http.Client{
+		Timeout:       sendLimit,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	answer, err := client.Do(r)
+	if err != nil {
+		var failure *url.Error
+		if errors.As(err, &failure) { // its text would hold the URL, and a key in it
+			err = failure.Err
+		}
+		return fmt.Errorf("sending: %w", err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	out := cmd.OutOrStdout()
+	_, _ = fmt.Fprintln(out, answer.Status)
+	for _, name := range []string{"WWW-Authenticate", "Retry-After"} {
+		if value := answer.Header.Get(name); value != "" {
+			_, _ = fmt.Fprintf(out, "%s: %s\n", name, value)
+		}
+	}
+	if len(text) > 0 {
+		_, _ = fmt.Fprintf(out, "\n%s\n", bytes.TrimRight(text, "\n"))
+	}
+	return nil
+}
+
+// curl writes r as a curl command for a POSIX shell.
+func curl(r *http.Request, body []byte) string {
+	var line strings.Builder
+	line.WriteString("curl -i")
+	if method := r.Method; method != http.MethodPost || len(body) == 0 {
+		line.WriteString(" -X " + method)
+	}
+	line.WriteString(" " + quote(r.URL.String()))
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		for _, value := range r.Header[name] {
+			line.WriteString(" \\\n  -H " + quote(name+": "+value))
+		}
+	}
+	if len(body) > 0 {
+		line.WriteString(" \\\n  --data-binary " + quote(string(body)))
+	}
+	return line.String() + "\n"
+}
+
+// quote makes one word of text for a POSIX shell.
+func quote(text string) string {
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+func (s *signing) signHMAC(r *http.Request, body []byte, by schemes.Signing) error {
+	if s.header == "" {
+		return errors.New("hmac needs --header")
+	}
+	scheme := schemes.HMAC{
+		SecretEncoding: s.secretEncoding, Header: s.header, Algorithm: s.algorithm, Encoding: s.encoding,
+		Prefix: s.prefix, Payload: s.payload, IDHeader: s.idHeader,
+	}
+	if s.tsHeader != "" {
+		scheme.Timestamp = &schemes.HMACTimestamp{Header: s.tsHeader}
+	}
+	return scheme.Sign(r, body, by)
+}
