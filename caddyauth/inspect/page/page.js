@@ -89,7 +89,8 @@ function inside(d) {
 	if (d.steps?.length) {
 		const steps = make("ol", "steps");
 		for (const step of d.steps) {
-			const kind = ["ok", "allow", "holds"].includes(step.outcome) ? "good" : step.outcome in words ? "bad" : "quiet";
+			const kind = ["ok", "allow", "holds: allow"].includes(step.outcome) ? "good"
+				: step.outcome in words || /deny$/.test(step.outcome) ? "bad" : "quiet";
 			steps.append(make("li", "", make("span", "name", step.name), make("span", "badge " + kind, step.outcome),
 				step.detail ? make("small", "", " " + step.detail) : ""));
 		}
