@@ -40,7 +40,7 @@ function ago(date, now) {
 
 function time(text, shown) {
 	const date = new Date(text);
-	const element = make("time", "when", shown ?? clock(date));
+	const element = make("time", shown ? "" : "when", shown ?? clock(date));
 	element.dateTime = text;
 	element.title = date.toLocaleString();
 	return element;
@@ -77,13 +77,13 @@ function inside(d) {
 	box.append(make("div", "hint" + kind, make("strong", "", d.words), d.hint ?? ""));
 	const facts = make("dl", "facts");
 	for (const [name, value] of [
-		["Reason", d.reason], ["Detail", d.detail], ["Status", d.status], ["Handler", d.handler && d.handler + "_auth"],
+		["Detail", d.detail], ["Reason", d.reason], ["Status", d.status], ["Handler", d.handler && d.handler + "_auth"],
 		["Scheme", d.scheme], ["Key", d.key], ["Address", d.client_ip], ["Stream", d.stream], ["Mode", d.mode],
 		["Agent", d.agent], ["Rule", d.rule], ["Decision", d.decision],
 		["Report only", d.report_only ? "yes: nothing is refused" : ""], ["Time", new Date(d.time).toLocaleString()],
 		["Took", duration(d.duration)],
 	]) {
-		if (value) facts.append(make("div", "", make("dt", "", name), make("dd", "", String(value))));
+		if (value) facts.append(make("div", name === "Detail" ? "whole" : "", make("dt", "", name), make("dd", "", String(value))));
 	}
 	box.append(facts);
 	if (d.steps?.length) {
