@@ -19,6 +19,7 @@ import (
 
 // moduleIDs are the modules of this plugin: the table of the contract, one entry a module.
 var moduleIDs = []string{
+	"admin.api.caddyauth",
 	"caddyauth",
 	"caddyauth.stores.memory",
 	"caddyauth.stores.redis",

@@ -16,9 +16,12 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/internal/body"
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -68,6 +71,7 @@ type Handler struct {
 	dialect Dialect
 	name    string // of the dialect
 	policy  *policy
+	metrics *app.Metrics
 	logger  *zap.Logger
 
 	bodyWithin time.Duration // a test waits for less
@@ -85,6 +89,11 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.bodyWithin = body.Within
+	shared, err := app.Of(ctx)
+	if err != nil {
+		return err
+	}
+	h.metrics = shared.Metrics()
 	if h.DialectRaw == nil {
 		return errors.New("no dialect")
 	}
@@ -118,8 +127,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // ServeHTTP answers the hook. It never calls next, and never fails: what is wrong with a request is a denial, in the
 // form that the media server takes for one.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	start := time.Now()
 	q, d := h.judge(w, r)
-	h.report(r, q, d)
+	h.report(r, q, d, start)
 	if h.ReportOnly && !d.Allow {
 		d = Decision{Allow: true, Rule: d.Rule, Code: verdict.OK}
 	}
@@ -183,23 +193,45 @@ func (h *Handler) encode(w http.ResponseWriter, q *Request, d Decision) (held *r
 	return held, h.dialect.Encode(held, q, d)
 }
 
-// report is the one place where a decision becomes visible: in the placeholders, the access log, and the log. Of what
-// the client chose it shows the stream alone, which has passed CheckName.
-func (h *Handler) report(r *http.Request, q *Request, d Decision) {
+// report is the one place where a decision becomes visible: in the metrics, the decision log, the placeholders, the
+// trace, the access log, and the log. Of what the client chose, placeholders and logs show the stream alone, which has
+// passed CheckName.
+func (h *Handler) report(r *http.Request, q *Request, d Decision, start time.Time) {
 	ctx := r.Context()
 	decision := "deny"
 	if d.Allow {
 		decision = "allow"
 	}
-	var mode, app, name, stream, clientIP string
+	var mode, appName, name, stream, clientIP string
 	if q != nil {
-		mode, app, name, stream = string(q.Mode), q.App, q.Name, q.Stream()
+		mode, appName, name, stream = string(q.Mode), q.App, q.Name, q.Stream()
 		if q.IP.IsValid() {
 			clientIP = q.IP.String()
 		}
 		if q.Event == Close || q.Event == Notice {
 			decision = "notice"
 		}
+	}
+
+	took := time.Since(start)
+	h.metrics.Stream(h.name, mode, decision, d.Rule, took)
+	record := app.Decision{
+		Time: start, Handler: app.HandlerStream, Scheme: h.name, Allowed: d.Allow, Decision: decision,
+		Reason: d.Code, Detail: d.Detail, Stream: stream, Mode: mode, Rule: d.Rule, ClientIP: clientIP,
+		Duration: took, ReportOnly: h.ReportOnly, Steps: d.steps,
+	}
+	if q != nil {
+		record.Agent = q.Agent
+	}
+	if !d.Allow {
+		record.Status = d.HTTPStatus()
+	}
+	app.Decisions().Record(record)
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		span.SetAttributes(
+			attribute.String("stream_auth.dialect", h.name), attribute.String("stream_auth.mode", mode),
+			attribute.String("stream_auth.stream", stream), attribute.String("stream_auth.decision", decision),
+			attribute.String("stream_auth.rule", d.Rule), attribute.String("stream_auth.reason", string(d.Code)))
 	}
 
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
@@ -215,7 +247,7 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision) {
 	}
 
 	fields := []zap.Field{
-		zap.String("dialect", h.name), zap.String("mode", mode), zap.String("app", app), zap.String("stream", name),
+		zap.String("dialect", h.name), zap.String("mode", mode), zap.String("app", appName), zap.String("stream", name),
 		zap.String("decision", decision), zap.String("rule", d.Rule), zap.String("reason", string(d.Code)),
 		zap.String("client_ip", clientIP), zap.String("detail", d.Detail),
 	}
