@@ -26,6 +26,7 @@ import (
 	_ "github.com/caddyauth/callbacks/caddyauth/app"
 	_ "github.com/caddyauth/callbacks/caddyauth/callback"
 	_ "github.com/caddyauth/callbacks/caddyauth/callback/schemes"
+	_ "github.com/caddyauth/callbacks/caddyauth/command"
 	_ "github.com/caddyauth/callbacks/caddyauth/store"
 	_ "github.com/caddyauth/callbacks/caddyauth/stream"
 	_ "github.com/caddyauth/callbacks/caddyauth/stream/dialects"

@@ -47,6 +47,7 @@ func (a *Any) Traits() Traits {
 		traits.Cost = max(traits.Cost, g.traits.Cost)
 		traits.Places = append(traits.Places, g.traits.Places...)
 		traits.Window = max(traits.Window, g.traits.Window)
+		traits.Leeway = max(traits.Leeway, g.traits.Leeway)
 		traits.Identified = traits.Identified || g.traits.Identified
 		traits.Replay = traits.Replay || g.traits.Replay
 		if g.traits.Challenge != "" {

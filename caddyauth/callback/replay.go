@@ -26,7 +26,7 @@ type Replay struct {
 	Off bool `json:"off,omitempty"`
 
 	// How long an id is kept. It must be no shorter than the time in which the scheme accepts a message. Default: twice
-	// that time.
+	// the scheme's freshness window.
 	Window caddy.Duration `json:"window,omitempty"`
 
 	// The answer to a message that was delivered already: `reject` with 409, or `acknowledge` with 200, for senders that
@@ -72,11 +72,12 @@ func (r *Replay) provision(guards []guard, s store.Store, logger *zap.Logger) (*
 // window finds out whether messages are to pass once, and for how long their ids are kept.
 func (r *Replay) window(guards []guard) (window time.Duration, on bool, err error) {
 	var identified, byDefault bool
-	var accepted time.Duration
+	var fresh, accepted time.Duration
 	for _, g := range guards {
 		identified = identified || g.traits.Identified || g.traits.Replay
 		byDefault = byDefault || g.traits.Replay
-		accepted = max(accepted, g.traits.Window)
+		fresh = max(fresh, g.traits.Window)
+		accepted = max(accepted, g.traits.Window+g.traits.Leeway)
 	}
 	switch {
 	case r != nil && r.Off, r == nil && !byDefault:
@@ -84,14 +85,14 @@ func (r *Replay) window(guards []guard) (window time.Duration, on bool, err erro
 	case !identified:
 		return 0, false, fmt.Errorf("replay: the messages of these schemes have no signed id")
 	case r != nil && r.Window > 0:
-		if time.Duration(r.Window) < accepted {
+		if fresh > 0 && time.Duration(r.Window) < accepted {
 			return 0, false, fmt.Errorf("replay: a window of %v is shorter than the %v in which a message is accepted", time.Duration(r.Window), accepted)
 		}
 		return time.Duration(r.Window), true, nil
-	case accepted == 0:
+	case fresh == 0:
 		return 0, false, fmt.Errorf("replay: it needs a window, for the scheme has no clock")
 	default:
-		return 2 * accepted, true, nil
+		return max(2*fresh, accepted), true, nil
 	}
 }
 

@@ -64,6 +64,9 @@ type Traits struct {
 	// Window is how long after its making a message may still be accepted. 0: the scheme has no clock.
 	Window time.Duration
 
+	// Leeway is how long before its making, by our clock, a message may be accepted.
+	Leeway time.Duration
+
 	// Identified says that messages may carry a signed id, so that `replay` can let each pass once.
 	Identified bool
 

@@ -397,3 +397,17 @@ func curl(r *http.Request, body []byte) string {
 func quote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
+
+func (s *signing) signHMAC(r *http.Request, body []byte, by schemes.Signing) error {
+	if s.header == "" {
+		return errors.New("hmac needs --header")
+	}
+	scheme := schemes.HMAC{
+		SecretEncoding: s.secretEncoding, Header: s.header, Algorithm: s.algorithm, Encoding: s.encoding,
+		Prefix: s.prefix, Payload: s.payload, IDHeader: s.idHeader,
+	}
+	if s.tsHeader != "" {
+		scheme.Timestamp = &schemes.HMACTimestamp{Header: s.tsHeader}
+	}
+	return scheme.Sign(r, body, by)
+}

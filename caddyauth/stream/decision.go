@@ -35,6 +35,12 @@ type Decision struct {
 
 	// Subject is who the valid token is for, else the user name of a `user` condition.
 	Subject string
+
+	// Forward leaves the answer to the next handler. Such a decision neither allows nor denies; a dialect does not see it.
+	Forward bool
+
+	// opened is the session that the allowance stands for; it is taken back if the answer does not reach the server.
+	opened *session
 }
 
 // HTTPStatus returns the status of the answer, for dialects whose server goes by it.

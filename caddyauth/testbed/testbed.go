@@ -270,6 +270,14 @@ func (b *Bed) result(t testing.TB, response *http.Response) Result {
 	return Result{response.StatusCode, response.Header, string(body), b.Receiver.Received()}
 }
 
+// Listen puts a Bed without a socket behind plain HTTP, on a port of its own.
+func (b *Bed) Listen(t testing.TB) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(b.handler)
+	t.Cleanup(server.Close)
+	return server
+}
+
 // Serve puts a Bed without a socket behind HTTP/1.1 and, over TLS, HTTP/2, on a port of its own.
 func (b *Bed) Serve(t testing.TB) *httptest.Server {
 	t.Helper()

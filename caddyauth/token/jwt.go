@@ -182,6 +182,11 @@ func (j *JWT) Window() time.Duration {
 	return time.Duration(j.MaxAge)
 }
 
+// Skew is how far the clocks may differ.
+func (j *JWT) Skew() time.Duration {
+	return j.policy.Leeway
+}
+
 // Verify checks a token. Its errors are of package verdict; on one that a genuine token came to, the token is returned
 // too.
 func (j *JWT) Verify(ctx context.Context, compact string, now time.Time) (*jose.Token, error) {

@@ -179,6 +179,7 @@ func (h *HMAC) Traits() callback.Traits {
 		Challenge:  signatureChallenge,
 		Identified: true,
 		Window:     spec.Tolerance,
+		Leeway:     spec.Tolerance,
 		Replay:     spec.ID != "" && spec.Tolerance > 0,
 	}
 }

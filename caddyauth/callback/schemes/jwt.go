@@ -90,6 +90,7 @@ func (j *JWT) Traits() callback.Traits {
 		Places:    []callback.Place{{Header: j.From.Header, Query: j.From.Query}},
 		Challenge: bearerChallenge,
 		Window:    j.Window(),
+		Leeway:    j.Skew(),
 
 		Identified: true, // by jti
 	}

@@ -73,7 +73,8 @@ func (l *LiveKit) Traits() callback.Traits {
 		Cost:       callback.CostMAC,
 		Places:     []callback.Place{{Header: "Authorization"}},
 		Challenge:  bearerChallenge,
-		Window:     liveKitLifetime + clockLeeway,
+		Window:     liveKitLifetime,
+		Leeway:     clockLeeway,
 		Identified: true,
 	}
 }

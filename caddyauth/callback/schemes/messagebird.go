@@ -71,7 +71,8 @@ func (m *MessageBird) Traits() callback.Traits {
 		Cost:      callback.CostMAC,
 		Places:    []callback.Place{{Header: messageBirdHeader}},
 		Challenge: signatureChallenge,
-		Window:    messageBirdWindow + clockLeeway,
+		Window:    messageBirdWindow,
+		Leeway:    clockLeeway,
 		Replay:    true,
 	}
 }

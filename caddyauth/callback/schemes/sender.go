@@ -113,6 +113,7 @@ func (s *Sender) Traits() callback.Traits {
 		Challenge:  signatureChallenge,
 		Identified: true,
 		Window:     max(s.row.spec.Tolerance, s.row.clock.tolerance),
+		Leeway:     max(s.row.spec.Tolerance, s.row.clock.tolerance),
 	}
 	if s.row.spec.Algorithm.Public() {
 		t.Cost = callback.CostKey
@@ -179,7 +180,7 @@ func matched(match signature.Match, err error) callback.Verdict {
 		id = match.Digest
 	}
 	label := match.Key.Label()
-	return callback.Verdict{Reason: verdict.OK, Key: label, User: label, ID: id}
+	return callback.Verdict{Reason: verdict.OK, Key: label, User: label, Account: match.Key.Fingerprint(), ID: id}
 }
 
 // signedMessage gives what of a request may be signed: the URL as it arrived, under the name by which senders know us.

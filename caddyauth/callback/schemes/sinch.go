@@ -84,6 +84,7 @@ func (s *Sinch) Traits() callback.Traits {
 		Places:     []callback.Place{{Header: "Authorization"}},
 		Challenge:  `Application realm="callback"`,
 		Window:     time.Duration(s.Tolerance),
+		Leeway:     time.Duration(s.Tolerance),
 		Identified: true,
 	}
 }

@@ -212,7 +212,8 @@ func (v *Vonage) Traits() callback.Traits {
 		Cost:      callback.CostMAC,
 		Places:    []callback.Place{{Header: v.Header}},
 		Challenge: bearerChallenge,
-		Window:    time.Duration(v.MaxAge) + clockLeeway,
+		Window:    time.Duration(v.MaxAge),
+		Leeway:    clockLeeway,
 		Replay:    true,
 	}
 }
@@ -296,6 +297,15 @@ func queryMatches(rawQuery string, hash strictjson.Value, present bool) bool {
 	}
 	object, ok := queryObject(rawQuery)
 	return ok && isLowerHexDigest(hash, sha256.Sum256(object))
+}
+
+// VonageQuery writes the parameters of a GET as Vonage hashes them: as the JSON object that they make, in their order.
+// ok is false for a query that does not parse, is not UTF-8 or has a name twice.
+func VonageQuery(rawQuery string) (object []byte, ok bool) {
+	if rawQuery == "" {
+		return []byte("{}"), true
+	}
+	return queryObject(rawQuery)
 }
 
 // queryObject writes the parameters of a query as a JSON object. One that does not parse, is not UTF-8 or has a name

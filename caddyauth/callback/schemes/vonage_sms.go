@@ -87,6 +87,7 @@ func (v *VonageSMS) Traits() callback.Traits {
 		Places:    []callback.Place{{Query: vonagesms.SignatureName}},
 		Challenge: `VonageSMS realm="` + defaultRealm + `"`,
 		Window:    time.Duration(v.MaxAge),
+		Leeway:    time.Duration(v.MaxAge),
 	}
 }
 

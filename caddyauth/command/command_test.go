@@ -1,0 +1,230 @@
+package command_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caddyauth/callbacks/caddyauth/command"
+	"github.com/caddyauth/callbacks/caddyauth/testbed"
+)
+
+const body = `{"event":"ringing","n":"it's"}`
+
+// execute runs a command and returns what it printed on standard output.
+func execute(t *testing.T, cmd *cobra.Command, stdin string, args ...string) (string, error) {
+	t.Helper()
+	var out, hints bytes.Buffer
+	cmd.SetArgs(args)
+	cmd.SetIn(strings.NewReader(stdin))
+	cmd.SetOut(&out)
+	cmd.SetErr(&hints)
+	err := cmd.ExecuteContext(t.Context())
+	return out.String(), err
+}
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// key makes an Ed25519 key pair: the private one as PEM, the public one as PEM and in hex.
+func key(t *testing.T) (private, public, publicHex string) {
+	t.Helper()
+	pub, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	privateDER, err := x509.MarshalPKCS8PrivateKey(priv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publicDER, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER}))),
+		write(t, string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER}))), hex.EncodeToString(pub)
+}
+
+func TestWhatSignSendsIsAccepted(t *testing.T) {
+	const secret = "a-secret-of-the-tests-with-32-bytes!"
+	private, public, publicHex := key(t)
+	for _, tc := range []struct {
+		name   string
+		config string
+		args   []string // after the scheme; the first word of config
+		path   string
+		noBody bool
+	}{
+		{"vonage", "vonage {\nsecret " + secret + "\n}", []string{"--account", "a1"}, "/hook", false},
+		{"vonage by account", "vonage {\naccount a1 " + secret + "\n}", []string{"--account", "a1"}, "/hook", false},
+		{"vonage, a GET", "vonage {\nsecret " + secret + "\n}", []string{"--method", "GET"}, "/hook?to=1&from=a%20b", true},
+		{"vonage, another header", "vonage {\nsecret " + secret + "\nheader Vonage-Signature\n}", []string{"--header", "Vonage-Signature"}, "/hook", false},
+		{"vonage_sms", "vonage_sms {\nsecret " + secret + "\nmethod sha256\n}", []string{"--algorithm", "sha256"}, "/hook?msisdn=1&text=a%26b", true},
+		{"jwt", "jwt {\nsecret " + secret + "\nclaim role x\n}", []string{"--claim", "role=x"}, "/hook", false},
+		{"jwt by private key", "jwt {\npublic_key " + public + "\n}", []string{"--private-key-file", private}, "/hook", false},
+		{"basic", "basic {\nuser ringo " + secret + "\n}", []string{"--user", "ringo"}, "/hook", false},
+		{"api_key in a header", "api_key {\nheader X-Key\nkey " + secret + "\n}", []string{"--header", "X-Key"}, "/hook", false},
+		{"api_key in the query", "api_key {\nquery key\nkey " + secret + "\n}", []string{"--query", "key"}, "/hook?x=1", false},
+		{
+			"hmac", "hmac {\nsecret " + secret + "\nheader X-Sig\nprefix sha256=\npayload {timestamp}.{body}\ntimestamp header X-Time\n}",
+			[]string{"--header", "X-Sig", "--prefix", "sha256=", "--payload", "{timestamp}.{body}", "--timestamp-header", "X-Time"}, "/hook", false,
+		},
+		{"stripe", "stripe {\nsecret " + secret + "\n}", nil, "/hook", false},
+		{"github", "github {\nsecret " + secret + "\n}", nil, "/hook", false},
+		{"livekit", "livekit {\naccount API1 " + secret + "\n}", []string{"--account", "API1"}, "/hook", false},
+		{"standard_webhooks", "standard_webhooks {\nsecret whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n}", []string{"--secret", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}, "/hook", false},
+		{"discord", "discord {\npublic_key " + publicHex + "\n}", []string{"--private-key-file", private}, "/hook", false},
+		{"twilio", "twilio {\nsecret " + secret + "\n}", nil, "/hook?a=1", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bed := testbed.New(t, "http:// {\ncallback_auth "+tc.config+"\nreverse_proxy RECEIVER\n}")
+			server := bed.Listen(t)
+			scheme, _, _ := strings.Cut(tc.config, " ")
+			args := append([]string{scheme, "--send", server.URL + tc.path}, tc.args...)
+			if !tc.noBody {
+				args = append(args, "--body", write(t, body))
+			}
+			stdin := secret + "\n"
+			for _, arg := range tc.args {
+				if arg == "--secret" || arg == "--private-key-file" {
+					stdin = ""
+				}
+			}
+			out, err := execute(t, command.SignCommand(), stdin, args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(out, "200 OK") {
+				t.Fatalf("the gate answered %q", out)
+			}
+			received := bed.Receiver.Received()
+			if len(received) != 1 || (string(received[0].Body) == body) == tc.noBody {
+				t.Fatalf("the receiver got %d requests", len(received))
+			}
+		})
+	}
+}
+
+func TestWhatSignPrintsIsACommandForAShell(t *testing.T) {
+	out, err := execute(t, command.SignCommand(), "", "api_key", "--header", "X-Key", "--secret", "it's",
+		"--url", "https://example.com/hook?a=1&b=2", "--body", write(t, body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "curl -i 'https://example.com/hook?a=1&b=2' \\\n  -H 'Content-Type: application/json' \\\n  -H 'X-Key: it'\\''s' \\\n" +
+		"  --data-binary '{\"event\":\"ringing\",\"n\":\"it'\\''s\"}'\n"
+	if out != want {
+		t.Errorf("printed\n%s\nwant\n%s", out, want)
+	}
+}
+
+func TestSignSaysWhatIsWrong(t *testing.T) {
+	t.Setenv("CADDYAUTH_TEST_SECRET", "from-the-environment")
+	for name, tc := range map[string]struct {
+		stdin string
+		args  []string
+		want  string
+	}{
+		"an unknown scheme":              {"s", []string{"nobody"}, "there is no sender nobody"},
+		"an issuer's keys":               {"s", []string{"oauth2"}, "issuer's"},
+		"nothing to sign":                {"s", []string{"ip_range"}, "no signature"},
+		"no secret":                      {"", []string{"github"}, "is empty"},
+		"an unset variable":              {"", []string{"github", "--secret-env", "CADDYAUTH_NOT_SET"}, "CADDYAUTH_NOT_SET"},
+		"two secrets":                    {"", []string{"github", "--secret-env", "CADDYAUTH_TEST_SECRET", "--secret", "x"}, "in one way"},
+		"a URL without a host":           {"s", []string{"github", "--url", "/hook"}, "absolute"},
+		"a body that is not there":       {"s", []string{"github", "--body", "/does/not/exist"}, "/does/not/exist"},
+		"body and secret in one stream":  {"s", []string{"github", "--body", "-"}, "--secret-file"},
+		"basic without a user":           {"s", []string{"basic"}, "--user"},
+		"api_key without a place":        {"s", []string{"api_key"}, "--header or --query"},
+		"a query that cannot be signed":  {"s", []string{"vonage", "--method", "GET", "--url", "http://h/?a=1&a=2"}, "twice"},
+		"an algorithm that is not known": {"s", []string{"jwt", "--algorithm", "none"}, "unknown"},
+		"a claim without a value":        {"s", []string{"jwt", "--claim", "x"}, "name=value"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := command.SignCommand()
+			cmd.SilenceErrors = true
+			_, err := execute(t, cmd, tc.stdin, tc.args...)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("the error is %v; want it to say %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestNoKeyIsInTheErrorOfARequestThatCouldNotBeSent(t *testing.T) {
+	cmd := command.SignCommand()
+	cmd.SilenceErrors = true
+	_, err := execute(t, cmd, "the-key\n", "api_key", "--query", "key", "--send", "http://127.0.0.1:1/hook")
+	if err == nil || strings.Contains(err.Error(), "the-key") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestWhatTokenMakesIsAccepted(t *testing.T) {
+	const secret = "a-secret-of-the-tests-with-32-bytes!"
+	bed := testbed.New(t, `
+http:// {
+	stream_auth antmedia {
+		token {
+			jwt {
+				secret `+secret+`
+			}
+		}
+		allow {
+			token valid
+		}
+	}
+}`)
+	server := bed.Listen(t)
+	for _, tc := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"for that stream and mode", []string{"--stream", "live/cam1", "--mode", "publish"}, "200 OK"},
+		{"for another stream", []string{"--stream", "live/cam2", "--mode", "publish"}, "403 Forbidden"},
+		{"for playing", []string{"--stream", "live/cam1"}, "403 Forbidden"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			token, err := execute(t, command.TokenCommand(), secret+"\n", tc.args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hook := `{"appName":"live","name":"cam1","streamId":"cam1","mode":"live","token":"` + strings.TrimSpace(token) + `"}`
+			out, err := execute(t, command.SignCommand(), "", "api_key", "--header", "X-Unused", "--secret", "x",
+				"--body", write(t, hook), "--send", server.URL)
+			if err != nil || !strings.HasPrefix(out, tc.want) {
+				t.Errorf("the hook answered %q: %v; want %s", out, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestTokenSaysWhatIsWrong(t *testing.T) {
+	for want, args := range map[string][]string{
+		"--stream":  {},
+		"--mode":    {"--stream", "a", "--mode", "watch"},
+		"--expires": {"--stream", "a", "--expires", "soon"},
+	} {
+		cmd := command.TokenCommand()
+		cmd.SilenceErrors = true
+		if _, err := execute(t, cmd, "s", args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v; want it to say %q", err, want)
+		}
+	}
+}

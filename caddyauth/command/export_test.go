@@ -1,0 +1,7 @@
+package command
+
+// The commands, for tests that drive them against a gate.
+var (
+	SignCommand  = signCommand
+	TokenCommand = tokenCommand
+)
