@@ -92,7 +92,8 @@ func (r *Request) Stream() string {
 }
 
 // Check refuses what no rule could judge: a stream that fails CheckName, an event or a mode that is none. The handler
-// calls it on all that a dialect decodes.
+// calls it on all that a dialect decodes. What needs no decision may be without a stream: the end of a connection, a
+// server that has started.
 func (r *Request) Check() error {
 	switch r.Event {
 	case Open, Renew:
@@ -107,6 +108,9 @@ func (r *Request) Check() error {
 		if err := CheckName(r.App); err != nil {
 			return err
 		}
+	}
+	if r.Name == "" && (r.Event == Close || r.Event == Notice) {
+		return nil
 	}
 	return CheckName(r.Name)
 }

@@ -114,6 +114,14 @@ func (t *Token) provision(ctx caddy.Context, ability Ability) error {
 	return nil
 }
 
+// cleanup lets go of keys that others publish.
+func (t *Token) cleanup() error {
+	if t == nil || t.JWT == nil {
+		return nil
+	}
+	return t.JWT.Cleanup()
+}
+
 // provisionSecrets resolves fixed tokens, and the secrets of short ones.
 func (t *Token) provisionSecrets(ctx caddy.Context) error {
 	fixed := make([]credential.Secret, len(t.Static))

@@ -15,11 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-const (
-	formType = "application/x-www-form-urlencoded"
-	jsonType = "application/json"
-)
-
 func post(contentType string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "http://hooks.example/?mount=/x", nil)
 	r.Header.Set("Content-Type", contentType)
