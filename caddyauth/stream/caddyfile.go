@@ -34,6 +34,9 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			jwt {
 //				<options of jwt>
 //			}
+//			oauth2 {
+//				<options of oauth2>
+//			}
 //			static       <token>...
 //			signed       <secret>...
 //			stream_claim <name>
@@ -127,6 +130,14 @@ func (t *Token) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			t.JWT = new(token.JWT)
 			if err := t.JWT.UnmarshalCaddyfile(d.NewFromNextSegment()); err != nil {
+				return err
+			}
+		case "oauth2":
+			if t.OAuth2 != nil {
+				return d.WrapErr(fmt.Errorf("oauth2: %w", credential.ErrRepeated))
+			}
+			t.OAuth2 = new(token.OAuth2)
+			if err := t.OAuth2.UnmarshalCaddyfile(d.NewFromNextSegment()); err != nil {
 				return err
 			}
 		case "static":

@@ -3,6 +3,7 @@ package stream
 import (
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 )
 
@@ -41,6 +42,15 @@ type Decision struct {
 
 	// opened is the session that the allowance stands for; it is taken back if the answer does not reach the server.
 	opened *session
+
+	// steps are the rules that were asked, for the inspector.
+	steps []app.Step
+}
+
+// asked adds the rule that was asked, and what came of it, to what the inspector shows.
+func (d Decision) asked(steps []app.Step, rule, outcome string) Decision {
+	d.steps = append(steps, app.Step{Name: rule, Outcome: outcome, Detail: d.Detail})
+	return d
 }
 
 // HTTPStatus returns the status of the answer, for dialects whose server goes by it.

@@ -20,6 +20,8 @@ import (
 	"github.com/caddyauth/callbacks/caddyauth/internal/body"
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -143,9 +145,9 @@ func (h *Handler) share(ctx caddy.Context) error {
 // ServeHTTP answers the hook. It calls next only where a rule leaves the answer to it, or an allowance of the client's
 // own request leads there. What is wrong with a request is a denial, in the form that the media server takes for one.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	began := time.Now()
+	start := time.Now()
 	q, d := h.judge(w, r)
-	h.report(r, q, d, time.Since(began))
+	h.report(r, q, d, start)
 	if h.ReportOnly && !d.Allow && !d.Forward {
 		d = Decision{Allow: true, Rule: d.Rule, Code: verdict.OK}
 	}
@@ -227,9 +229,10 @@ func (h *Handler) encode(w http.ResponseWriter, q *Request, d Decision) (held *r
 	return held, h.dialect.Encode(held, q, d)
 }
 
-// report is the one place where a decision becomes visible: in the placeholders, the access log, and the log. Of what
-// the client chose it shows the stream alone, which has passed CheckName.
-func (h *Handler) report(r *http.Request, q *Request, d Decision, took time.Duration) {
+// report is the one place where a decision becomes visible: in the metrics, the decision log, the placeholders, the
+// trace, the access log, and the log. Of what the client chose, placeholders and logs show the stream alone, which has
+// passed CheckName.
+func (h *Handler) report(r *http.Request, q *Request, d Decision, start time.Time) {
 	ctx := r.Context()
 	decision := "deny"
 	switch {
@@ -238,15 +241,36 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, took time.Dura
 	case d.Allow:
 		decision = "allow"
 	}
-	var mode, app, name, stream, clientIP string
+	var mode, appName, name, stream, clientIP string
 	if q != nil {
-		mode, app, name, stream = string(q.Mode), q.App, q.Name, q.Stream()
+		mode, appName, name, stream = string(q.Mode), q.App, q.Name, q.Stream()
 		if q.IP.IsValid() {
 			clientIP = q.IP.String()
 		}
 		if q.Event == Close || q.Event == Notice {
 			decision = "notice"
 		}
+	}
+
+	took := time.Since(start)
+	h.metrics.Stream(h.name, mode, decision, d.Rule, took)
+	record := app.Decision{
+		Time: start, Handler: app.HandlerStream, Scheme: h.name, Allowed: d.Allow, Decision: decision,
+		Reason: d.Code, Detail: d.Detail, Stream: stream, Mode: mode, Rule: d.Rule, ClientIP: clientIP,
+		Duration: took, ReportOnly: h.ReportOnly, Steps: d.steps,
+	}
+	if q != nil {
+		record.Agent = q.Agent
+	}
+	if !d.Allow && !d.Forward {
+		record.Status = d.HTTPStatus()
+	}
+	app.Decisions().Record(record)
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		span.SetAttributes(
+			attribute.String("stream_auth.dialect", h.name), attribute.String("stream_auth.mode", mode),
+			attribute.String("stream_auth.stream", stream), attribute.String("stream_auth.decision", decision),
+			attribute.String("stream_auth.rule", d.Rule), attribute.String("stream_auth.reason", string(d.Code)))
 	}
 
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
@@ -262,15 +286,12 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, took time.Dura
 	}
 
 	fields := []zap.Field{
-		zap.String("dialect", h.name), zap.String("mode", mode), zap.String("app", app), zap.String("stream", name),
+		zap.String("dialect", h.name), zap.String("mode", mode), zap.String("app", appName), zap.String("stream", name),
 		zap.String("decision", decision), zap.String("rule", d.Rule), zap.String("reason", string(d.Code)),
 		zap.String("client_ip", clientIP), zap.String("detail", d.Detail),
 	}
 	if d.Reason != "" {
 		fields = append(fields, zap.String("said", d.Reason))
-	}
-	if h.metrics != nil {
-		h.metrics.Stream(h.name, mode, decision, d.Rule, took)
 	}
 	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Set(zap.Dict("stream_auth", fields...))
@@ -279,7 +300,7 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, took time.Dura
 		return
 	}
 	if d.Forward {
-		if entry := h.logger.Check(zapcore.InfoLevel, "stream forwarded"); entry != nil {
+		if entry := h.logger.Check(zapcore.DebugLevel, "stream forwarded"); entry != nil {
 			entry.Write(fields...)
 		}
 		return
@@ -289,13 +310,17 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, took time.Dura
 	}
 }
 
-// Cleanup lets go of the book of sessions.
+// Cleanup lets go of the book of sessions, and of what the tokens hold.
 func (h *Handler) Cleanup() error {
-	if !h.hasBook {
-		return nil
+	var all error
+	for _, t := range h.Tokens {
+		all = errors.Join(all, t.cleanup())
 	}
-	h.hasBook = false
-	return closeBook()
+	if h.hasBook {
+		h.hasBook = false
+		all = errors.Join(all, closeBook())
+	}
+	return all
 }
 
 // reply holds an answer back until it is whole.

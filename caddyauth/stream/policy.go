@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/store"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 	"go.uber.org/zap"
@@ -89,21 +90,23 @@ type presented struct {
 // decide asks the rules in their order; the first whose conditions all hold decides.
 func (p *policy) decide(ctx context.Context, q *Request, now time.Time) Decision {
 	e := &evaluation{policy: p, ctx: ctx, q: q, now: now, presented: make(map[*Token]presented), left: never}
+	var steps []app.Step
 	for i, rule := range p.rules {
 		m, err := rule.judge(e)
 		if err != nil {
 			d := Deny(err)
 			d.Rule = rule.label(i)
-			return d
+			return d.asked(steps, d.Rule, string(d.Code))
 		}
 		if m.holds {
-			return e.conclude(rule, rule.label(i), m)
+			return e.conclude(rule, rule.label(i), m).asked(steps, rule.label(i), "holds: "+rule.Action)
 		}
+		steps = append(steps, app.Step{Name: rule.label(i), Outcome: "does not hold"})
 	}
 	if p.allow {
-		return e.conclude(&Rule{Action: "allow"}, fallbackName, match{left: never})
+		return e.conclude(&Rule{Action: "allow"}, fallbackName, match{left: never}).asked(steps, fallbackName, "allow")
 	}
-	return e.deny(fallbackName, "no rule allows it")
+	return e.deny(fallbackName, "no rule allows it").asked(steps, fallbackName, "deny")
 }
 
 // conclude makes the decision of a rule whose conditions hold.
