@@ -75,7 +75,7 @@ func (h *HTTP) Provision(caddy.Context) error {
 // Can says what a request tells, and what can be done about it.
 func (h *HTTP) Can() stream.Ability {
 	return stream.Ability{
-		Server: "http",
+		Server: "Caddy itself",
 		Features: []stream.Feature{
 			stream.FeatureApp, stream.FeatureIP, stream.FeatureOrigin, stream.FeatureTransport, stream.FeatureAgent,
 			stream.FeatureUser, stream.FeatureRedirect,
