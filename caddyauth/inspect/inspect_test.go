@@ -194,13 +194,13 @@ func TestAnotherSiteIsShownNothing(t *testing.T) {
 	c.send(t, goodKey)
 	own := "http://" + c.admin
 	for name, attack := range map[string][]string{
-		"a script that fetches":                       {"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "cors"},
-		"an old browser's script that fetches":        {"Origin", "https://evil.example"},
-		"a sandboxed frame":                           {"Origin", "null"},
-		"an image or script":                          {"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors", "Referer", own + "/"},
-		"a link":                                      {"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Referer", "https://evil.example/"},
-		"a link without a referrer":                   {"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"},
-		"a link with a referrer that was made up":     {"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Referer", own + "/"},
+		"a script that fetches":                   {"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "cors"},
+		"an old browser's script that fetches":    {"Origin", "https://evil.example"},
+		"a sandboxed frame":                       {"Origin", "null"},
+		"an image or script":                      {"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors", "Referer", own + "/"},
+		"a link":                                  {"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Referer", "https://evil.example/"},
+		"a link without a referrer":               {"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"},
+		"a link with a referrer that was made up": {"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Referer", own + "/"},
 		"a frame":                                     {"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Referer", own},
 		"a page on another port":                      {"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "cors", "Referer", own},
 		"a proxy that hides the mode":                 {"Sec-Fetch-Site", "cross-site"},
