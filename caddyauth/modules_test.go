@@ -79,7 +79,13 @@ var moduleIDs = []string{
 	"http.handlers.stream_auth",
 	"http.stream_auth.dialects.antmedia",
 	"http.stream_auth.dialects.icecast",
+	"http.stream_auth.dialects.mediamtx",
+	"http.stream_auth.dialects.nginx_rtmp",
+	"http.stream_auth.dialects.node_media_server",
+	"http.stream_auth.dialects.ovenmediaengine",
 	"http.stream_auth.dialects.radiomast",
+	"http.stream_auth.dialects.srs",
+	"http.stream_auth.dialects.zlmediakit",
 }
 
 func TestModulesOfThisPluginAreExactlyTheTable(t *testing.T) {

@@ -37,6 +37,12 @@ type Decision struct {
 	// Subject is who the valid token is for, else the user name of a `user` condition.
 	Subject string
 
+	// Forward leaves the answer to the next handler. Such a decision neither allows nor denies; a dialect does not see it.
+	Forward bool
+
+	// opened is the session that the allowance stands for; it is taken back if the answer does not reach the server.
+	opened *session
+
 	// steps are the rules that were asked, for the inspector.
 	steps []app.Step
 }
