@@ -232,3 +232,26 @@ func TestNothingSecretOfStreamsIsShown(t *testing.T) {
 		})
 	}
 }
+
+// What Caddy logs of a request is for the filter of the example file: in the access log, and where a request failed.
+func TestTheExampleBlanksKeysInEveryLineAboutARequest(t *testing.T) {
+	text, err := os.ReadFile("../../Caddyfile.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	options, _, _ := strings.Cut(string(text), "\n}\n")
+	bed := testbed.New(t, options+"\n}\n"+toldSite)
+	const key = "hygiene-key-0123456789abcdef-0123"
+	for _, reason := range []string{"ok", "bad_signature", "unavailable"} {
+		r := httptest.NewRequest(http.MethodPost, "http://hooks.test/callback?key="+key+"&token="+key+"&x=1", strings.NewReader("{}"))
+		r.Header.Set("Reason", reason)
+		bed.Do(t, r)
+	}
+	logs := bed.Logs.String()
+	if strings.Count(logs, "handled request") < 2 || !strings.Contains(logs, "http.log.error") || strings.Count(logs, "key=REDACTED") < 4 {
+		t.Errorf("the lines are not there:\n%s", strings.ReplaceAll(logs, key, "(the key)"))
+	}
+	if strings.Contains(logs, key) {
+		t.Errorf("the key shows:\n%s", strings.ReplaceAll(logs, key, "(the key)"))
+	}
+}
