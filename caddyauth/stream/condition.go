@@ -192,7 +192,7 @@ func (c *Conditions) provisionUsers() error {
 		if err != nil {
 			return err
 		}
-		values, err := credential.Resolve("password of user", []credential.Secret{{Value: user.Password, Label: name}}, nil)
+		values, err := credential.Resolve("password of user", []credential.Secret{{Value: user.Password}}, nil)
 		if err != nil {
 			return err
 		}

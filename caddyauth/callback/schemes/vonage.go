@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"go.uber.org/zap"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/credential"
@@ -104,6 +105,9 @@ func (v *Vonage) Provision(ctx caddy.Context) error {
 	}
 	if v.Header == "" {
 		v.Header = "Authorization"
+	}
+	if !httpguts.ValidHeaderFieldName(v.Header) {
+		return fmt.Errorf("header: %q is not the name of a header", v.Header)
 	}
 	switch v.UnsignedStatus {
 	case 0, http.StatusUnauthorized, http.StatusServiceUnavailable:
