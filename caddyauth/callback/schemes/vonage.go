@@ -149,47 +149,27 @@ func (v *Vonage) Provision(ctx caddy.Context) error {
 
 // resolveKeys gives the source of keys: the same for every token, or by the account that a token names.
 func (v *Vonage) resolveKeys(logger *zap.Logger, decode func(string) ([]byte, error)) (jose.KeySource, error) {
-	toKeys := func(option string, secrets []credential.Secret) ([]jose.Key, error) {
-		values, err := credential.Resolve(option, secrets, decode)
-		if err != nil {
-			return nil, err
-		}
-		credential.WarnWeak(logger, option, values)
-		return hmacKeys(values), nil
-	}
 	switch {
 	case len(v.Secrets) > 0 && len(v.Accounts) > 0:
 		return nil, fmt.Errorf("vonage takes secret or account, not both: with account, only those accounts are accepted")
 	case len(v.Secrets) > 0:
-		keys, err := toKeys("secret", v.Secrets)
-		return func(context.Context, *jose.Token) ([]jose.Key, error) { return keys, nil }, err
-	case len(v.Accounts) == 0:
-		return nil, fmt.Errorf("vonage needs a secret or an account")
-	}
-	accounts := make(map[string][]jose.Key, len(v.Accounts))
-	for _, account := range v.Accounts {
-		apiKey, err := credential.Text("account", account.APIKey)
+		values, err := credential.Resolve("secret", v.Secrets, decode)
 		if err != nil {
 			return nil, err
 		}
-		if accounts[apiKey] != nil {
-			return nil, fmt.Errorf("account %s stands twice", apiKey)
-		}
-		if len(account.Secrets) == 0 {
-			return nil, fmt.Errorf("account %s has no secret", apiKey)
-		}
-		secrets := slices.Clone(account.Secrets)
-		for i := range secrets {
-			if secrets[i].Label == "" {
-				secrets[i].Label = apiKey
-				if i > 0 {
-					secrets[i].Label += "/" + strconv.Itoa(i+1)
-				}
-			}
-		}
-		if accounts[apiKey], err = toKeys("account "+apiKey, secrets); err != nil {
-			return nil, err
-		}
+		credential.WarnWeak(logger, "secret", values)
+		keys := hmacKeys(values)
+		return func(context.Context, *jose.Token) ([]jose.Key, error) { return keys, nil }, nil
+	case len(v.Accounts) == 0:
+		return nil, fmt.Errorf("vonage needs a secret or an account")
+	}
+	secrets, err := resolveAccounts(logger, v.Accounts, decode)
+	if err != nil {
+		return nil, err
+	}
+	accounts := make(map[string][]jose.Key, len(secrets))
+	for apiKey, values := range secrets {
+		accounts[apiKey] = hmacKeys(values)
 	}
 	return func(_ context.Context, unverified *jose.Token) ([]jose.Key, error) {
 		claim, _ := unverified.Claims.Get("api_key")
@@ -401,13 +381,9 @@ func (v *Vonage) option(d *caddyfile.Dispenser) error {
 		}
 		v.Secrets = append(v.Secrets, secret)
 	case "account":
-		args := d.RemainingArgs()
-		if len(args) < 2 {
-			return d.Err("account takes an API key and one or more secrets")
-		}
-		account := Account{APIKey: args[0]}
-		for _, value := range args[1:] {
-			account.Secrets = append(account.Secrets, credential.Secret{Value: value})
+		account, err := parseAccount(d)
+		if err != nil {
+			return err
 		}
 		v.Accounts = append(v.Accounts, account)
 	case "application_id":
