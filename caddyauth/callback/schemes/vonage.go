@@ -292,8 +292,8 @@ func VonageQuery(rawQuery string) (object []byte, ok bool) {
 	return queryObject(rawQuery)
 }
 
-// queryObject writes the parameters of a query as a JSON object. One that does not parse, is not UTF-8 or has a name
-// twice is none: a receiver could read something else in it than what was hashed.
+// queryObject writes the parameters of a query as a JSON object. One that does not parse, is not UTF-8, has a name
+// twice or a pair that is empty is none: a receiver could read something else in it than what was hashed.
 func queryObject(rawQuery string) (object []byte, ok bool) {
 	values, err := url.ParseQuery(rawQuery)
 	if err != nil {
@@ -305,7 +305,7 @@ func queryObject(rawQuery string) (object []byte, ok bool) {
 		name, value, _ := strings.Cut(pair, "=")
 		name, errName := url.QueryUnescape(name)
 		value, errValue := url.QueryUnescape(value)
-		if errName != nil || errValue != nil || len(values[name]) != 1 || !utf8.ValidString(name) || !utf8.ValidString(value) {
+		if pair == "" || errName != nil || errValue != nil || len(values[name]) != 1 || !utf8.ValidString(name) || !utf8.ValidString(value) {
 			return nil, false
 		}
 		if count++; count > 1 {
