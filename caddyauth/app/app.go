@@ -4,6 +4,7 @@ package app
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/caddyauth/callbacks/caddyauth/store"
@@ -58,6 +59,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if a.StoreRaw == nil {
 		a.StoreRaw = json.RawMessage(`{"store":"memory"}`)
+	}
+	// Caddy's own error for this would show the whole of it, a password in a URL included.
+	var named struct {
+		Store string `json:"store"`
+	}
+	if json.Unmarshal(a.StoreRaw, &named) != nil || named.Store == "" {
+		return errors.New("loading store: it has no name in the field store")
 	}
 	module, err := ctx.LoadModule(a, "StoreRaw")
 	if err != nil {

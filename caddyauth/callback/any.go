@@ -36,7 +36,7 @@ func (Any) CaddyModule() caddy.ModuleInfo {
 
 // Provision loads the schemes.
 func (a *Any) Provision(ctx caddy.Context) (err error) {
-	a.guards, err = loadSchemes(ctx, a)
+	a.guards, err = loadSchemes(ctx, a, a.SchemesRaw)
 	return err
 }
 

@@ -75,7 +75,7 @@ func (h *Handler) option(d *caddyfile.Dispenser) error {
 			return err
 		}
 		size, err := humanize.ParseBytes(text)
-		if err != nil || size == 0 || size > 1<<40 {
+		if err != nil || size == 0 || size > maxMaxBody {
 			return d.Errf("max_body: '%s' is not a size, such as 2MiB", text)
 		}
 		h.MaxBody = int64(size)

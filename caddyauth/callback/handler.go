@@ -36,6 +36,9 @@ func init() {
 // DefaultMaxBody is the largest body, in bytes, where max_body is not set.
 const DefaultMaxBody = 2 << 20
 
+// maxMaxBody is the largest max_body, in bytes.
+const maxMaxBody = 1 << 40
+
 // retryAfter is the Retry-After, in seconds, of what could not be decided. It is the time after which keys that were
 // out of reach are asked for again.
 const retryAfter = 30
@@ -114,8 +117,8 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.bodyWithin = body.Within
-	if h.MaxBody < 0 {
-		return fmt.Errorf("max_body is negative")
+	if h.MaxBody < 0 || h.MaxBody > maxMaxBody {
+		return fmt.Errorf("max_body is %d: it is between 1 byte and 1 TiB", h.MaxBody)
 	}
 	if h.MaxBody == 0 {
 		h.MaxBody = DefaultMaxBody
@@ -124,10 +127,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		base, err := url.Parse(h.PublicURL)
 		if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" ||
 			base.User != nil || base.Path != "" || base.RawQuery != "" || base.ForceQuery || base.Fragment != "" {
-			return fmt.Errorf("public_url is not a scheme and a host alone, such as https://hooks.example.com: %q", h.PublicURL)
+			return fmt.Errorf("public_url is not a scheme and a host alone, such as https://hooks.example.com")
 		}
 	}
-	guards, err := loadSchemes(ctx, h)
+	guards, err := loadSchemes(ctx, h, h.SchemesRaw)
 	if err != nil {
 		return err
 	}
@@ -149,8 +152,17 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// loadSchemes loads the guests in host's field SchemesRaw, and gives them in the order in which they are asked.
-func loadSchemes(ctx caddy.Context, host any) ([]guard, error) {
+// loadSchemes loads the guests in host's field SchemesRaw, which is raw, and gives them in the order in which they are asked.
+func loadSchemes(ctx caddy.Context, host any, raw []json.RawMessage) ([]guard, error) {
+	for i, one := range raw {
+		// Caddy's own error for this would show the whole of it, secrets included.
+		var named struct {
+			Scheme string `json:"scheme"`
+		}
+		if json.Unmarshal(one, &named) != nil || named.Scheme == "" {
+			return nil, fmt.Errorf("loading schemes: position %d has no name in the field scheme", i)
+		}
+	}
 	modules, err := ctx.LoadModule(host, "SchemesRaw")
 	if err != nil {
 		return nil, fmt.Errorf("loading schemes: %v", err)
@@ -211,12 +223,12 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail) (v 
 	}()
 
 	// Early data can be sent again by anybody who saw it, and its source address proves nothing (RFC 8470).
-	if (r.TLS != nil && !r.TLS.HandshakeComplete) || r.Header.Get("Early-Data") == "1" {
+	// Whatever an Early-Data header says, and however often it stands, it is one (RFC 8470 §5.1).
+	if (r.TLS != nil && !r.TLS.HandshakeComplete) || len(r.Header.Values("Early-Data")) > 0 {
 		return Refuse(verdict.Errorf(verdict.Unavailable, "the request came in TLS early data").WithStatus(http.StatusTooEarly))
 	}
 
 	if !slices.Contains(methods, r.Method) {
-		w.Header().Set("Allow", strings.Join(methods, ", "))
 		return Refuse(verdict.Errorf(verdict.Malformed, "a method that no sender uses").WithStatus(http.StatusMethodNotAllowed))
 	}
 
@@ -233,7 +245,11 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail) (v 
 	var data []byte
 	if !q.Upgrade {
 		var err error
-		if data, err = body.Capture(w, r, h.MaxBody, h.bodyWithin); err != nil {
+		within := h.bodyWithin
+		if h.ReportOnly {
+			within = 0 // a body that is cut off in the middle is as good as refused
+		}
+		if data, err = body.Capture(w, r, h.MaxBody, within); err != nil {
 			last := verdicts[len(verdicts)-1]
 			v := Refuse(err)
 			v.Scheme, v.Key = last.Scheme, last.Key
@@ -278,7 +294,10 @@ func (g guard) named(v Verdict) Verdict {
 		v.Challenge = g.traits.Challenge
 	}
 	if _, isAny := g.Scheme.(*Any); !isAny { // of those within, the one that accepted counts
-		v.identified = g.traits.Identified || g.traits.Replay
+		v.identified, v.replay = g.traits.Identified || g.traits.Replay, g.traits.Replay
+		if v.ID != "" {
+			v.idScheme = v.Scheme
+		}
 	}
 	return v
 }
@@ -291,8 +310,8 @@ func fill(v *Verdict, other Verdict) {
 	if v.User == "" {
 		v.User = other.User
 	}
-	if v.ID == "" {
-		v.ID, v.Account = other.ID, other.Account
+	if other.ID != "" && (v.ID == "" || other.replay && !v.replay) {
+		v.ID, v.Account, v.Until, v.idScheme, v.replay = other.ID, other.Account, other.Until, other.idScheme, other.replay
 	}
 	if v.Claims == nil {
 		v.Claims = other.Claims
@@ -303,12 +322,14 @@ func fill(v *Verdict, other Verdict) {
 	v.identified = v.identified || other.identified
 }
 
-// merge makes one verdict of several that all accept. The dearest scheme, which proves the most, speaks first.
+// merge makes one verdict of several that all accept. The dearest scheme, which proves the most, speaks first; but of
+// ids the one counts that is made to let a message pass once, and another scheme's stands in for none.
 func merge(verdicts []Verdict) Verdict {
 	v := verdicts[len(verdicts)-1]
 	for i := len(verdicts) - 2; i >= 0; i-- {
 		fill(&v, verdicts[i])
 	}
+	v.lacksID = slices.ContainsFunc(verdicts, func(one Verdict) bool { return one.replay && one.ID == "" })
 	return v
 }
 
@@ -355,6 +376,8 @@ func (h *Handler) refuse(w http.ResponseWriter, v Verdict) error {
 	case http.StatusOK: // a duplicate, acknowledged
 		w.WriteHeader(status)
 		return nil
+	case http.StatusMethodNotAllowed:
+		header.Set("Allow", strings.Join(methods, ", "))
 	case http.StatusUnauthorized, http.StatusBadRequest, http.StatusForbidden:
 		if v.Challenge != "" {
 			header.Set("WWW-Authenticate", v.Challenge)
@@ -404,7 +427,7 @@ func (h *Handler) report(r *http.Request, v Verdict, seen trail, start time.Time
 			attribute.String("callback_auth.key", v.Key), attribute.Bool("callback_auth.report_only", h.ReportOnly))
 	}
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		setPlaceholders(repl, v, v.OK() || h.ReportOnly)
+		setPlaceholders(ctx, repl, v, v.OK() || h.ReportOnly)
 	}
 	fields := logFields(ctx, v)
 	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
@@ -455,7 +478,7 @@ func logFields(ctx context.Context, v Verdict) []zap.Field {
 const placeholderPrefix = "http.callback_auth."
 
 // setPlaceholders sets the placeholders of a verdict; who sent the message, and what it says, only if identified.
-func setPlaceholders(repl *caddy.Replacer, v Verdict, identified bool) {
+func setPlaceholders(ctx context.Context, repl *caddy.Replacer, v Verdict, identified bool) {
 	repl.Set(placeholderPrefix+"scheme", v.Scheme)
 	repl.Set(placeholderPrefix+"reason", string(v.Reason))
 	if !identified {
@@ -466,20 +489,35 @@ func setPlaceholders(repl *caddy.Replacer, v Verdict, identified bool) {
 	}
 	repl.Set(placeholderPrefix+"id", printable(v.ID))
 	repl.Set(placeholderPrefix+"key", v.Key)
-	repl.Map(func(placeholder string) (any, bool) {
-		name, ok := strings.CutPrefix(placeholder, placeholderPrefix+"claim.")
-		if !ok {
-			return nil, false
-		}
-		if v.Claims == nil {
-			return "", true
-		}
-		value, ok := v.Claims(name)
-		if !ok {
-			return "", true
-		}
-		return printable(value), true
-	})
+	// One provider a request, which a second callback_auth on the way finds: of two, the replacer would ask the first.
+	said, ok := caddyhttp.GetVar(ctx, claimsVar).(*claims)
+	if !ok {
+		said = new(claims)
+		caddyhttp.SetVar(ctx, claimsVar, said)
+		repl.Map(said.placeholder)
+	}
+	said.of = v.Claims
+}
+
+// claims is where the placeholders of signed claims come from: the last verdict that identified the sender.
+type claims struct {
+	of func(name string) (value string, ok bool)
+}
+
+// claimsVar is the variable of a request that holds its claims.
+const claimsVar = "callback_auth.claims"
+
+// placeholder gives a claim, for caddy.Replacer. One that is not there is empty.
+func (c *claims) placeholder(placeholder string) (any, bool) {
+	name, ok := strings.CutPrefix(placeholder, placeholderPrefix+"claim.")
+	if !ok {
+		return nil, false
+	}
+	if c.of == nil {
+		return "", true
+	}
+	value, _ := c.of(name)
+	return printable(value), true
 }
 
 // printable percent-encodes the control characters of a value that a sender chose: it may end up in a header.

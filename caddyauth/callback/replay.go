@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyauth/callbacks/caddyauth/credential"
+	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/store"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 
@@ -37,6 +38,9 @@ type Replay struct {
 	// twice. Default: reject.
 	OnStoreError string `json:"on_store_error,omitempty"`
 }
+
+// maxWindow is the longest time for which an id is kept. It is far from where times overflow.
+const maxWindow = 100 * 365 * 24 * time.Hour
 
 // replayGuard is a provisioned Replay.
 type replayGuard struct {
@@ -82,6 +86,8 @@ func (r *Replay) window(guards []guard) (window time.Duration, on bool, err erro
 	switch {
 	case r != nil && r.Off, r == nil && !byDefault:
 		return 0, false, nil
+	case r != nil && (r.Window < 0 || time.Duration(r.Window) > maxWindow):
+		return 0, false, fmt.Errorf("replay: a window of %v is none: it is above 0 and at most %v", time.Duration(r.Window), maxWindow)
 	case !identified:
 		return 0, false, fmt.Errorf("replay: the messages of these schemes have no signed id")
 	case r != nil && r.Window > 0:
@@ -98,9 +104,10 @@ func (r *Replay) window(guards []guard) (window time.Duration, on bool, err erro
 
 // reservation is an id that is in flight.
 type reservation struct {
-	guard *replayGuard
-	key   [32]byte
-	owner store.Owner
+	guard  *replayGuard
+	key    [32]byte
+	owner  store.Owner
+	window time.Duration
 
 	mu    sync.Mutex
 	renew *time.Timer
@@ -118,11 +125,19 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 	switch {
 	case v.ID == "" && !v.identified:
 		return nil, v // another scheme of an `any`, whose messages have no ids
-	case v.ID == "":
+	case v.ID == "" || v.lacksID:
 		return refuse(verdict.Errorf(verdict.BadClaim, "the message has no id; without one it could pass again"))
 	}
-	res := &reservation{guard: g, key: store.Key("replay", v.Scheme, v.Account, v.ID), owner: store.NewOwner()}
-	state, err := g.store.Reserve(ctx, res.key, res.owner, time.Duration(g.Window))
+	// The id counts under the scheme that it is of: the name of another, which accepted the request too, could be the
+	// sender's choice of an `any`.
+	res := &reservation{
+		guard: g, key: store.Key("replay", v.idScheme, v.Account, v.ID), owner: store.NewOwner(),
+		window: max(time.Duration(g.Window), v.Until.Sub(clock.Now(ctx))),
+	}
+	if res.window > maxWindow {
+		return refuse(verdict.Errorf(verdict.BadClaim, "the message could pass again for longer than its id is kept"))
+	}
+	state, err := g.store.Reserve(ctx, res.key, res.owner, res.window)
 	switch {
 	case err != nil:
 		g.fail("reserve", err)
@@ -158,7 +173,7 @@ func (res *reservation) extend() {
 	if res.done {
 		return
 	}
-	if _, err := res.guard.store.Reserve(context.Background(), res.key, res.owner, time.Duration(res.guard.Window)); err != nil {
+	if _, err := res.guard.store.Reserve(context.Background(), res.key, res.owner, res.window); err != nil {
 		res.guard.fail("reserve", err)
 	}
 	res.renew.Reset(store.ReservationLease / 2)
@@ -177,7 +192,7 @@ func (res *reservation) end(delivered bool) {
 		res.guard.release(res)
 		return
 	}
-	if err := res.guard.store.Keep(context.Background(), res.key, time.Duration(res.guard.Window)); err != nil {
+	if err := res.guard.store.Keep(context.Background(), res.key, res.window); err != nil {
 		res.guard.fail("keep", err)
 	}
 }

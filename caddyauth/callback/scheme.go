@@ -118,8 +118,14 @@ type Verdict struct {
 	// once every other scheme in the block has accepted too.
 	Answer func(w http.ResponseWriter) error
 
-	// identified says that the scheme's messages may carry an id. The handler sets it.
-	identified bool
+	// Until is when a message with an ID can no longer be accepted, where Traits.Window does not say. Its id is kept
+	// until then, if that is longer than the replay window.
+	Until time.Time
+
+	// The handler sets these. identified says that the scheme's messages may carry an id, and replay that they all do;
+	// idScheme is the scheme that ID is of, and lacksID says that one that always has an id gave none.
+	identified, replay, lacksID bool
+	idScheme                    string
 }
 
 // Refuse makes a verdict of an error, as verdict.Of reads it.

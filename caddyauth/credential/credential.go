@@ -46,9 +46,24 @@ func Parse(d *caddyfile.Dispenser) (Secret, error) {
 		if args[1] == "" {
 			return Secret{}, d.Errf("the label of %s is empty", option)
 		}
+		if err := checkLabel(option, args[1]); err != nil {
+			return Secret{}, d.WrapErr(err)
+		}
 		s.Label = args[1]
 	}
 	return s, nil
+}
+
+// maxLabel is how many bytes a label may have.
+const maxLabel = 64
+
+// checkLabel refuses what looks like a second secret in the place of a label: it would be shown in logs and metrics, and
+// would never match. The error does not hold it.
+func checkLabel(option, label string) error {
+	if len(label) > maxLabel || strings.ContainsFunc(label, func(char rune) bool { return char < ' ' || strings.ContainsRune("{}\x7f", char) }) {
+		return fmt.Errorf("the label of %s has braces or control characters, or more than %d bytes; a second %s stands on a line of its own", option, maxLabel, option)
+	}
+	return nil
 }
 
 // Resolve replaces the placeholders in secrets and gives the values, labelled. decode turns the text into the bytes of
@@ -61,6 +76,8 @@ func Resolve(option string, secrets []Secret, decode func(string) ([]byte, error
 		label := s.Label
 		if label == "" {
 			label = strconv.Itoa(i + 1)
+		} else if err := checkLabel(option, label); err != nil {
+			return nil, err
 		}
 		if seen[label] {
 			return nil, fmt.Errorf("%s: the label %q stands twice", option, label)

@@ -149,7 +149,7 @@ func (c *Conditions) provision(ability Ability, tokens []*Token) error {
 		if list.name == "origin" {
 			for i, pattern := range patterns {
 				if strings.ContainsAny(pattern, "/:") {
-					return fmt.Errorf("origin: '%s' is to be a host alone, without scheme and port", pattern)
+					return fmt.Errorf("origin: '%s' is to be a host alone, without scheme and port", list.from[i])
 				}
 				patterns[i] = strings.ToLower(pattern)
 			}
@@ -209,7 +209,7 @@ func (c *Conditions) provisionUsers() error {
 		if err != nil {
 			return err
 		}
-		values, err := credential.Resolve("password of user", []credential.Secret{{Value: user.Password, Label: name}}, nil)
+		values, err := credential.Resolve("password of user", []credential.Secret{{Value: user.Password}}, nil)
 		if err != nil {
 			return err
 		}
@@ -231,7 +231,7 @@ func (c *Conditions) provisionAddresses() error {
 	prefixes := make([]netip.Prefix, len(ranges))
 	for i, text := range ranges {
 		if prefixes[i], err = ipset.Parse(text); err != nil {
-			return fmt.Errorf("ip: '%s' is %w", text, err)
+			return fmt.Errorf("ip: '%s' is %w", c.IP[i], err) // as it is configured, with its placeholders
 		}
 	}
 	c.addresses = ipset.New(prefixes)

@@ -174,7 +174,8 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (q *Request, d D
 	}()
 
 	// Early data can be sent again by anybody who saw it, and its source address proves nothing (RFC 8470).
-	if (r.TLS != nil && !r.TLS.HandshakeComplete) || r.Header.Get("Early-Data") == "1" {
+	// Whatever an Early-Data header says, and however often it stands, it is one (RFC 8470 §5.1).
+	if (r.TLS != nil && !r.TLS.HandshakeComplete) || len(r.Header.Values("Early-Data")) > 0 {
 		return nil, Deny(verdict.Errorf(verdict.Unavailable, "the request came in TLS early data").WithStatus(http.StatusTooEarly))
 	}
 	var data []byte

@@ -8,7 +8,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -224,12 +226,17 @@ func loadPublicKeys(files []credential.Secret) (keys []jose.Key, algorithms []st
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, value := range values {
+	for i, value := range values {
 		pem := value.Bytes()
 		if !strings.Contains(string(pem), "-----BEGIN ") {
 			name := string(pem)
 			if pem, err = os.ReadFile(name); err != nil {
-				return nil, nil, fmt.Errorf("public_key: %v", err)
+				// As it is configured: what a placeholder stands for may be a key, or a secret, in the wrong place.
+				var path *fs.PathError
+				if errors.As(err, &path) {
+					err = path.Err
+				}
+				return nil, nil, fmt.Errorf("public_key: %s: %v", files[i].Value, err)
 			}
 		}
 		public, err := jose.KeysFromPEM(pem)

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"fmt"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/caddyauth/callbacks/caddyauth/token"
@@ -73,6 +75,9 @@ func (j *JWT) Provision(ctx caddy.Context) error {
 	if (j.From.Header == "") == (j.From.Query == "") || (j.From.Query != "" && j.From.Prefix != "") {
 		return fmt.Errorf("from names either a header, with an optional prefix, or a query parameter")
 	}
+	if j.From.Header != "" && !httpguts.ValidHeaderFieldName(j.From.Header) {
+		return fmt.Errorf("from: %q is not the name of a header", j.From.Header)
+	}
 	if b := j.BodyHash; b != nil && (b.Claim == "" || (b.Encoding != "hex" && b.Encoding != "base64")) {
 		return fmt.Errorf("body_hash needs a claim and its encoding, hex or base64")
 	}
@@ -109,6 +114,9 @@ func (j *JWT) Verify(q *callback.Request) callback.Verdict {
 	}
 	if v.User == "" {
 		v.User = v.Key
+	}
+	if j.MaxAge == 0 {
+		v.Until = t.Expires.Add(j.Skew())
 	}
 	if j.BodyHash != nil {
 		v.Then = func(body []byte) callback.Verdict {

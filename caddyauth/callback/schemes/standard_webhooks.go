@@ -45,7 +45,7 @@ func (s *StandardWebhooks) Provision(ctx caddy.Context) error {
 	if len(s.Secrets)+len(s.PublicKeys) == 0 {
 		return errors.New("standard_webhooks needs a secret or a public_key")
 	}
-	s.row = senders[s.name]
+	s.row, s.families = senders[s.name], nil
 	if s.Tolerance != 0 {
 		s.row.spec.Tolerance = time.Duration(s.Tolerance)
 	}

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"go.uber.org/zap"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/credential"
@@ -105,6 +106,9 @@ func (v *Vonage) Provision(ctx caddy.Context) error {
 	if v.Header == "" {
 		v.Header = "Authorization"
 	}
+	if !httpguts.ValidHeaderFieldName(v.Header) {
+		return fmt.Errorf("header: %q is not the name of a header", v.Header)
+	}
 	switch v.UnsignedStatus {
 	case 0, http.StatusUnauthorized, http.StatusServiceUnavailable:
 	default:
@@ -145,47 +149,27 @@ func (v *Vonage) Provision(ctx caddy.Context) error {
 
 // resolveKeys gives the source of keys: the same for every token, or by the account that a token names.
 func (v *Vonage) resolveKeys(logger *zap.Logger, decode func(string) ([]byte, error)) (jose.KeySource, error) {
-	toKeys := func(option string, secrets []credential.Secret) ([]jose.Key, error) {
-		values, err := credential.Resolve(option, secrets, decode)
-		if err != nil {
-			return nil, err
-		}
-		credential.WarnWeak(logger, option, values)
-		return hmacKeys(values), nil
-	}
 	switch {
 	case len(v.Secrets) > 0 && len(v.Accounts) > 0:
 		return nil, fmt.Errorf("vonage takes secret or account, not both: with account, only those accounts are accepted")
 	case len(v.Secrets) > 0:
-		keys, err := toKeys("secret", v.Secrets)
-		return func(context.Context, *jose.Token) ([]jose.Key, error) { return keys, nil }, err
-	case len(v.Accounts) == 0:
-		return nil, fmt.Errorf("vonage needs a secret or an account")
-	}
-	accounts := make(map[string][]jose.Key, len(v.Accounts))
-	for _, account := range v.Accounts {
-		apiKey, err := credential.Text("account", account.APIKey)
+		values, err := credential.Resolve("secret", v.Secrets, decode)
 		if err != nil {
 			return nil, err
 		}
-		if accounts[apiKey] != nil {
-			return nil, fmt.Errorf("account %s stands twice", apiKey)
-		}
-		if len(account.Secrets) == 0 {
-			return nil, fmt.Errorf("account %s has no secret", apiKey)
-		}
-		secrets := slices.Clone(account.Secrets)
-		for i := range secrets {
-			if secrets[i].Label == "" {
-				secrets[i].Label = apiKey
-				if i > 0 {
-					secrets[i].Label += "/" + strconv.Itoa(i+1)
-				}
-			}
-		}
-		if accounts[apiKey], err = toKeys("account "+apiKey, secrets); err != nil {
-			return nil, err
-		}
+		credential.WarnWeak(logger, "secret", values)
+		keys := hmacKeys(values)
+		return func(context.Context, *jose.Token) ([]jose.Key, error) { return keys, nil }, nil
+	case len(v.Accounts) == 0:
+		return nil, fmt.Errorf("vonage needs a secret or an account")
+	}
+	secrets, err := resolveAccounts(logger, v.Accounts, decode)
+	if err != nil {
+		return nil, err
+	}
+	accounts := make(map[string][]jose.Key, len(secrets))
+	for apiKey, values := range secrets {
+		accounts[apiKey] = hmacKeys(values)
 	}
 	return func(_ context.Context, unverified *jose.Token) ([]jose.Key, error) {
 		claim, _ := unverified.Claims.Get("api_key")
@@ -308,8 +292,8 @@ func VonageQuery(rawQuery string) (object []byte, ok bool) {
 	return queryObject(rawQuery)
 }
 
-// queryObject writes the parameters of a query as a JSON object. One that does not parse, is not UTF-8 or has a name
-// twice is none: a receiver could read something else in it than what was hashed.
+// queryObject writes the parameters of a query as a JSON object. One that does not parse, is not UTF-8, has a name
+// twice or a pair that is empty is none: a receiver could read something else in it than what was hashed.
 func queryObject(rawQuery string) (object []byte, ok bool) {
 	values, err := url.ParseQuery(rawQuery)
 	if err != nil {
@@ -321,7 +305,7 @@ func queryObject(rawQuery string) (object []byte, ok bool) {
 		name, value, _ := strings.Cut(pair, "=")
 		name, errName := url.QueryUnescape(name)
 		value, errValue := url.QueryUnescape(value)
-		if errName != nil || errValue != nil || len(values[name]) != 1 || !utf8.ValidString(name) || !utf8.ValidString(value) {
+		if pair == "" || errName != nil || errValue != nil || len(values[name]) != 1 || !utf8.ValidString(name) || !utf8.ValidString(value) {
 			return nil, false
 		}
 		if count++; count > 1 {
@@ -397,13 +381,9 @@ func (v *Vonage) option(d *caddyfile.Dispenser) error {
 		}
 		v.Secrets = append(v.Secrets, secret)
 	case "account":
-		args := d.RemainingArgs()
-		if len(args) < 2 {
-			return d.Err("account takes an API key and one or more secrets")
-		}
-		account := Account{APIKey: args[0]}
-		for _, value := range args[1:] {
-			account.Secrets = append(account.Secrets, credential.Secret{Value: value})
+		account, err := parseAccount(d)
+		if err != nil {
+			return err
 		}
 		v.Accounts = append(v.Accounts, account)
 	case "application_id":

@@ -16,12 +16,16 @@ import (
 // most others after 15 s. Without it, slow bodies would hold memory for as long as their sender likes.
 const Within = 10 * time.Second
 
+// reserved is the most, in bytes, that is set aside before a body comes.
+const reserved = 1 << 20
+
 // Capture reads r's body, at most limit bytes of it, and puts the same bytes back for the next reader, with
 // Content-Length set to their number. The bytes are those on the wire: nothing is decompressed.
 //
 // A body over the limit is verdict.TooLarge, where its length is announced before a byte of it is read. One shorter
-// than announced, or broken, is verdict.Malformed, and so is, with status 408, one that takes longer than within. On an
-// error r's body gives what was read, then the rest or the same failure, so that it still stands for what was sent.
+// than announced, or broken, is verdict.Malformed, and so is, with status 408, one that takes longer than within, which
+// is without bound where it is 0. On an error r's body gives what was read, then the rest or the same failure, so that
+// it still stands for what was sent.
 func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Duration) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		return nil, nil
@@ -32,10 +36,11 @@ func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Du
 
 	// Not every connection has deadlines (a recorder in a test has none); the server's own timeouts hold all the same.
 	control := http.NewResponseController(w)
-	hasDeadline := control.SetReadDeadline(time.Now().Add(within)) == nil
+	hasDeadline := within > 0 && control.SetReadDeadline(time.Now().Add(within)) == nil
 
 	original := r.Body
-	buffer := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, 512)+bytes.MinRead))
+	// An announcement alone reserves no more than this: beyond it the buffer grows with what really comes.
+	buffer := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 512), reserved)+bytes.MinRead))
 	_, err := buffer.ReadFrom(io.LimitReader(original, limit+1))
 	data := buffer.Bytes()
 	if hasDeadline && err == nil && int64(len(data)) <= limit {
@@ -62,6 +67,8 @@ func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Du
 	r.Body = restored{bytes.NewReader(data), original}
 	r.ContentLength = int64(len(data))
 	r.TransferEncoding = nil
+	// Trailers came behind what is verified, and some servers take them for headers.
+	r.Trailer = nil
 	return data, nil
 }
 

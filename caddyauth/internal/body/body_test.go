@@ -93,3 +93,34 @@ func TestABodyThatTakesTooLongIsGivenUp(t *testing.T) {
 		t.Fatalf("refused as %v with %d", refusal, refusal.HTTPStatus())
 	}
 }
+
+// deadlines counts how often a read deadline is set.
+type deadlines struct {
+	http.ResponseWriter
+	set int
+}
+
+func (d *deadlines) SetReadDeadline(time.Time) error { d.set++; return nil }
+
+func TestWithoutABoundOnTimeNoDeadlineIsSet(t *testing.T) {
+	w := &deadlines{ResponseWriter: httptest.NewRecorder()}
+	if _, err := Capture(w, post(strings.NewReader("12345"), -1), 4, 0); verdict.Of(err).Reason != verdict.TooLarge || w.set != 0 {
+		t.Errorf("%v, and %d deadlines", err, w.set)
+	}
+}
+
+func TestTrailersAreNotHandedOn(t *testing.T) {
+	r := post(strings.NewReader("12345"), -1)
+	r.Trailer = http.Header{"X-Sender": {"admin"}}
+	if _, err := Capture(httptest.NewRecorder(), r, 5, Within); err != nil || r.Trailer != nil {
+		t.Errorf("%v, and the trailers %v", err, r.Trailer)
+	}
+}
+
+func TestAnAnnouncementAloneReservesLittle(t *testing.T) {
+	// This many bytes could not be had at once.
+	data, err := Capture(httptest.NewRecorder(), post(strings.NewReader("1"), 1<<40), 1<<40, Within)
+	if err != nil || cap(data) > 2*reserved {
+		t.Errorf("%d bytes for a body of one: %v", cap(data), err)
+	}
+}
