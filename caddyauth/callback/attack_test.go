@@ -17,9 +17,8 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/net/websocket"
-
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
+	"golang.org/x/net/websocket"
 )
 
 // The tests of this file are named after the attacks they make. Each row of an attack is one request, and what must

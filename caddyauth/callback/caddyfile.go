@@ -3,9 +3,8 @@ package callback
 import (
 	"encoding/json"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/caddyauth/callbacks/caddyauth/credential"
+	"github.com/dustin/go-humanize"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"

@@ -10,11 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/caddyserver/caddy/v2"
 )

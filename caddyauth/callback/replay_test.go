@@ -21,10 +21,9 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // replaySite is a site whose callbacks pass once, with these options of replay and of the app.

@@ -12,10 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
-
 	"github.com/caddyauth/callbacks/caddyauth/command"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
+	"github.com/spf13/cobra"
 )
 
 const body = `{"event":"ringing","n":"it's"}`
@@ -82,7 +81,8 @@ func TestWhatSignSendsIsAccepted(t *testing.T) {
 		{"api_key in the query", "api_key {\nquery key\nkey " + secret + "\n}", []string{"--query", "key"}, "/hook?x=1", false},
 		{
 			"hmac", "hmac {\nsecret " + secret + "\nheader X-Sig\nprefix sha256=\npayload {timestamp}.{body}\ntimestamp header X-Time\n}",
-			[]string{"--header", "X-Sig", "--prefix", "sha256=", "--payload", "{timestamp}.{body}", "--timestamp-header", "X-Time"}, "/hook", false,
+			[]string{"--header", "X-Sig", "--prefix", "sha256=", "--payload", "{timestamp}.{body}", "--timestamp-header", "X-Time"},
+			"/hook", false,
 		},
 		{"stripe", "stripe {\nsecret " + secret + "\n}", nil, "/hook", false},
 		{"github", "github {\nsecret " + secret + "\n}", nil, "/hook", false},

@@ -18,11 +18,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-	"github.com/spf13/cobra"
-
 	"github.com/caddyauth/callbacks/caddyauth/callback/schemes"
 	"github.com/caddyauth/callbacks/caddyauth/internal/vonagesms"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/spf13/cobra"
 )
 
 // The places of a request to be signed, and of its answer.

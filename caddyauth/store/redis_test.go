@@ -225,7 +225,8 @@ func TestRedisInACaddyfile(t *testing.T) {
 	}{
 		"redis redis://h": {redis: Redis{URL: "redis://h"}},
 		"redis redis://h {\nprefix p:\ntimeout 250ms\n}": {
-			redis: Redis{URL: "redis://h", Prefix: "p:", Timeout: caddy.Duration(250 * time.Millisecond)}},
+			redis: Redis{URL: "redis://h", Prefix: "p:", Timeout: caddy.Duration(250 * time.Millisecond)},
+		},
 		"redis":                                        {err: "takes one URL: 0 arguments given"},
 		"redis redis://a redis://b":                    {err: "takes one URL: 2 arguments given"},
 		"redis redis://h {\nprefix\n}":                 {err: "prefix takes one argument"},

@@ -8,8 +8,18 @@ import (
 func TestKeysOfDifferentPartsAreDifferent(t *testing.T) {
 	seen := make(map[[32]byte][]string)
 	for _, parts := range [][]string{
-		nil, {""}, {"", ""}, {"a", "bc"}, {"ab", "c"}, {"abc"}, {"abc", ""}, {"", "abc"}, {"a\x00", "bc"},
-		{"vonage", "key-a", "jti"}, {"vonage", "key-b", "jti"}, {"vonage", "key-", "ajti"},
+		nil,
+		{""},
+		{"", ""},
+		{"a", "bc"},
+		{"ab", "c"},
+		{"abc"},
+		{"abc", ""},
+		{"", "abc"},
+		{"a\x00", "bc"},
+		{"vonage", "key-a", "jti"},
+		{"vonage", "key-b", "jti"},
+		{"vonage", "key-", "ajti"},
 	} {
 		key := Key(parts...)
 		if other, found := seen[key]; found {

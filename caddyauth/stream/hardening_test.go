@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
-
 	_ "github.com/caddyauth/callbacks/caddyauth"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // provisionJSON loads a stream_auth handler from JSON, which no Caddyfile parser has seen.

@@ -5,10 +5,10 @@ package main
 import (
 	_ "time/tzdata"
 
+	_ "github.com/caddyauth/callbacks/caddyauth"
+
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
-
-	_ "github.com/caddyauth/callbacks/caddyauth"
 )
 
 func main() {

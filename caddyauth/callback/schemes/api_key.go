@@ -4,12 +4,11 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/caddyauth/callbacks/caddyauth/internal/secret"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"

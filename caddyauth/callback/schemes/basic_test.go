@@ -9,9 +9,8 @@ import (
 	"sync"
 	"testing"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
+	"golang.org/x/crypto/bcrypt"
 )
 
 func basicAuth(pair string) string {
@@ -202,8 +201,10 @@ func TestBasicSaysWhoCalled(t *testing.T) {
 
 func TestBasicConfig(t *testing.T) {
 	adaptsBothWays(t, "basic", []fixture{
-		{"users", "basic {\nuser ringo s3cr3t\nuser ringo {env.X} new\nuser \"a b\" {file./run/p}\n}",
-			`{"users":[{"name":"ringo","password":"s3cr3t"},{"name":"ringo","password":"{env.X}","label":"new"},{"name":"a b","password":"{file./run/p}"}]}`},
+		{
+			"users", "basic {\nuser ringo s3cr3t\nuser ringo {env.X} new\nuser \"a b\" {file./run/p}\n}",
+			`{"users":[{"name":"ringo","password":"s3cr3t"},{"name":"ringo","password":"{env.X}","label":"new"},{"name":"a b","password":"{file./run/p}"}]}`,
+		},
 		{"a realm", "basic {\nuser u p\nrealm hooks\n}", `{"users":[{"name":"u","password":"p"}],"realm":"hooks"}`},
 	})
 	t.Setenv("BASIC_EMPTY", "")

@@ -6,12 +6,11 @@ import (
 	"net/netip"
 	"strings"
 
-	"go.uber.org/zap"
-
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/caddyauth/callbacks/caddyauth/internal/ipset"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"

@@ -20,9 +20,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 func jwtBed(t *testing.T, options string) *testbed.Bed {

@@ -286,8 +286,10 @@ func TestVonageSMSReachesTheReceiverAsItCame(t *testing.T) {
 func TestVonageSMSConfig(t *testing.T) {
 	adaptsBothWays(t, "vonage_sms", []fixture{
 		{"a secret", "vonage_sms {\nsecret {env.SMS}\n}", `{"secrets":[{"value":"{env.SMS}"}]}`},
-		{"every option", "vonage_sms {\nsecret a old\nsecret b new\nmethod sha512\nmax_age 90s\n}",
-			`{"secrets":[{"value":"a","label":"old"},{"value":"b","label":"new"}],"method":"sha512","max_age":90000000000}`},
+		{
+			"every option", "vonage_sms {\nsecret a old\nsecret b new\nmethod sha512\nmax_age 90s\n}",
+			`{"secrets":[{"value":"a","label":"old"},{"value":"b","label":"new"}],"method":"sha512","max_age":90000000000}`,
+		},
 	})
 	t.Setenv("SMS_EMPTY", "")
 	refusesMistakes(t, []mistake{

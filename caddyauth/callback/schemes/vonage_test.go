@@ -108,8 +108,10 @@ func TestVonageOptions(t *testing.T) {
 		{"header: bare", secret + "header X-Vonage-Webhook-Auth-Token", testbed.Secret, nil, moved("X-Vonage-Webhook-Auth-Token", ""), 200},
 		{"header: still in Authorization", secret + "header Vonage-Signature", testbed.Secret, nil, nil, 401},
 		{"secret_encoding base64", "secret " + base64.StdEncoding.EncodeToString([]byte(raw)) + "\nsecret_encoding base64", raw, nil, nil, 200},
-		{"secret_encoding base64: the text itself", "secret " + base64.StdEncoding.EncodeToString([]byte(raw)) + "\nsecret_encoding base64",
-			base64.StdEncoding.EncodeToString([]byte(raw)), nil, nil, 401},
+		{
+			"secret_encoding base64: the text itself", "secret " + base64.StdEncoding.EncodeToString([]byte(raw)) + "\nsecret_encoding base64",
+			base64.StdEncoding.EncodeToString([]byte(raw)), nil, nil, 401,
+		},
 		{"payload_hash off: another body", secret + "payload_hash off", testbed.Secret, map[string]any{"payload_hash": "x"}, nil, 200},
 		{"a token of HS512", secret, testbed.Secret, nil, func(r *http.Request) {
 			r.Header.Set("Authorization", "Bearer "+testbed.HS256(t, testbed.Secret, map[string]any{"alg": "HS512"}, testbed.VonageClaims(vonageEvent, nil)))

@@ -13,10 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/caddyauth/callbacks/caddyauth/internal/secret"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -23,9 +23,8 @@ import (
 	"time"
 	"unicode/utf16"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // attack is tokens that come to one verdict. Neighbours of one name are together the corpus's row of that name.
@@ -581,16 +580,20 @@ func TestClaimAttacks(t *testing.T) {
 		{name: "exp-missing-required", policy: with(vonage(), func(p *Policy) { p.MaxAge = 0 }), want: badClaim, tokens: []string{
 			hs256(t, headerHS256, claimsVonage), // with neither, a token would be good for ever
 		}},
-		{name: "exp-missing-required", policy: with(vonage(), func(p *Policy) { p.RequireExpiry = true }), want: badClaim,
-			tokens: []string{hs256(t, headerHS256, claimsVonage)}},
+		{
+			name: "exp-missing-required", policy: with(vonage(), func(p *Policy) { p.RequireExpiry = true }), want: badClaim,
+			tokens: []string{hs256(t, headerHS256, claimsVonage)},
+		},
 		{name: "exp-zero", policy: expiring(), want: expired, tokens: each(exp, "0", "0.0", "-0", "0e9")},
 		{name: "exp-zero", want: expired, tokens: each(exp, "0")},
 		{name: "exp-string", policy: expiring(), want: badCredential, tokens: each(exp, `"9999999999"`, `""`, `null`)},
 		{name: "exp-bool-array-object", want: badCredential, tokens: each(exp, `true`, `false`, `[]`, `{}`, `[9999999999]`)},
 		{name: "exp-negative", policy: expiring(), want: badCredential, tokens: each(exp, `-1`, `-0.5`, `-1e300`)},
 		// A far exp does not lengthen what the greatest age allows.
-		{name: "exp-too-far", policy: with(vonage(), func(p *Policy) { p.MaxAge = 24 * time.Hour }), at: now.Add(25 * time.Hour),
-			want: expired, tokens: each(exp, seconds(10*365*86400))},
+		{
+			name: "exp-too-far", policy: with(vonage(), func(p *Policy) { p.MaxAge = 24 * time.Hour }), at: now.Add(25 * time.Hour),
+			want: expired, tokens: each(exp, seconds(10*365*86400)),
+		},
 		{name: "exp-too-far", policy: expiring(), want: badCredential, tokens: each(exp, `1e18`, `253402300800`, `9223372036854775808`)},
 		{name: "exp-fraction", policy: expiring(), want: ok, tokens: each(exp, seconds(60)+".5", seconds(-60)+".5", "17000000.1e3")},
 		{name: "nbf-future", want: notYetValid, tokens: each(nbf, seconds(120), seconds(61), "253402300799")},

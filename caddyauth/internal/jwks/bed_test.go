@@ -18,12 +18,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
-	jwk "github.com/go-jose/go-jose/v4"
-
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	jwk "github.com/go-jose/go-jose/v4"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -12,10 +12,9 @@ import (
 	"slices"
 	"strings"
 
-	jwk "github.com/go-jose/go-jose/v4"
-
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
 	"github.com/caddyauth/callbacks/caddyauth/internal/strictjson"
+	jwk "github.com/go-jose/go-jose/v4"
 )
 
 // Skip says why one key of a set is not used, while the others are (RFC 7517 §5). The set is closed.

@@ -14,10 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 func TestNothingIsFetchedBeforeItIsNeeded(t *testing.T) {

@@ -11,10 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"go.uber.org/goleak"
 )
 
 // TestKnownAttacks has one subtest for each known attack on key sets, under its name.

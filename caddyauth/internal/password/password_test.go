@@ -12,11 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/crypto/argon2"
-	"golang.org/x/crypto/bcrypt"
-
 	"github.com/caddyauth/callbacks/caddyauth/internal/secret"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/bcrypt"
 )
 
 func user(name, label, password string) User {
