@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/caddyauth/callbacks/caddyauth/store"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -239,9 +238,11 @@ func TestTheGlobalOption(t *testing.T) {
 		"caddyauth {\n}":               {json: `{}`},
 		"caddyauth {\nstore memory\n}": {json: `{"store":{"store":"memory"}}`},
 		"caddyauth {\nstore memory {\nmax_entries 5\n}\ndecisions 0\n}": {
-			json: `{"store":{"max_entries":5,"store":"memory"},"decisions":0}`},
+			json: `{"store":{"max_entries":5,"store":"memory"},"decisions":0}`,
+		},
 		"caddyauth {\ndecisions 25\nstore redis redis://:{env.PASSWORD}@h:6379/1 {\nprefix p:\ntimeout 50ms\n}\n}": {
-			json: `{"store":{"prefix":"p:","store":"redis","timeout":50000000,"url":"redis://:{env.PASSWORD}@h:6379/1"},"decisions":25}`},
+			json: `{"store":{"prefix":"p:","store":"redis","timeout":50000000,"url":"redis://:{env.PASSWORD}@h:6379/1"},"decisions":25}`,
+		},
 
 		"caddyauth on":                                        {err: "caddyauth takes no argument: 'on' given"},
 		"caddyauth {\nstore\n}":                               {err: "store takes the name of a store"},

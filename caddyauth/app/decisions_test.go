@@ -36,8 +36,12 @@ func TestTheLatestDecisionsAreKeptNewestFirst(t *testing.T) {
 		after uint64
 		want  []uint64
 	}{
-		{10, 0, []uint64{105, 104, 103}}, {2, 0, []uint64{105, 104}}, {10, 104, []uint64{105}}, {10, 105, []uint64{}},
-		{0, 0, []uint64{}}, {-1, 0, []uint64{}},
+		{10, 0, []uint64{105, 104, 103}},
+		{2, 0, []uint64{105, 104}},
+		{10, 104, []uint64{105}},
+		{10, 105, []uint64{}},
+		{0, 0, []uint64{}},
+		{-1, 0, []uint64{}},
 	} {
 		if got := ids(l.Latest(c.limit, c.after)); !slices.Equal(got, c.want) {
 			t.Errorf("%d after %d: %v; want %v", c.limit, c.after, got, c.want)
@@ -124,8 +128,10 @@ func TestWhatAClientChoseIsMadeShortAndPrintable(t *testing.T) {
 
 func TestOneDecisionIsBoundedWhateverIsInIt(t *testing.T) {
 	long := strings.Repeat("\"<\xff\x00", 10_000)
-	d := Decision{Handler: long, Scheme: long, Decision: long, Reason: verdict.Reason(long), Words: long, Hint: long, Detail: long,
-		Key: long, ClientIP: long, Stream: long, Mode: long, Agent: long, Rule: long}
+	d := Decision{
+		Handler: long, Scheme: long, Decision: long, Reason: verdict.Reason(long), Words: long, Hint: long, Detail: long,
+		Key: long, ClientIP: long, Stream: long, Mode: long, Agent: long, Rule: long,
+	}
 	for range 1000 {
 		d.Steps = append(d.Steps, Step{long, long, long})
 	}
@@ -364,8 +370,10 @@ func TestMoreDecisionsThanCanBeKeptAreRefused(t *testing.T) {
 
 func BenchmarkRecord(b *testing.B) {
 	l := newLog(0, DefaultDecisions)
-	d := Decision{Time: time.Now(), Handler: HandlerCallback, Scheme: "vonage", Key: "one", Reason: verdict.OK, ClientIP: "203.0.113.7",
-		Steps: []Step{{Name: "vonage", Outcome: "ok"}, {Name: "replay", Outcome: "ok"}}}
+	d := Decision{
+		Time: time.Now(), Handler: HandlerCallback, Scheme: "vonage", Key: "one", Reason: verdict.OK, ClientIP: "203.0.113.7",
+		Steps: []Step{{Name: "vonage", Outcome: "ok"}, {Name: "replay", Outcome: "ok"}},
+	}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Metrics counts what the handlers do. Every label has a value out of a closed set: a reason, an operation, or a name

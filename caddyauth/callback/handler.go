@@ -16,15 +16,14 @@ import (
 	"time"
 	"unicode"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/trace"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
 	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/internal/body"
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"

@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddyserver/caddy/v2"
 )

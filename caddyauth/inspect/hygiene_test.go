@@ -181,11 +181,16 @@ func TestNothingSecretOfStreamsIsShown(t *testing.T) {
 		if !ok || dialect == "told" {
 			continue
 		}
+		options := ""
+		if dialect == "http" {
+			options = "path /hls/{app}/{stream}/*\n"
+		}
 		t.Run(dialect, func(t *testing.T) {
 			bed := testbed.New(t, `http:// {
 	log
 `+placeholders+`
 	stream_auth `+dialect+` {
+		`+options+`
 		token fixed {
 			static `+static+`
 		}
@@ -221,7 +226,7 @@ func TestNothingSecretOfStreamsIsShown(t *testing.T) {
 					for kind, body := range map[string]string{
 						"application/x-www-form-urlencoded": form.Encode(), "application/json": string(object), "text/plain": credential,
 					} {
-						r := httptest.NewRequest(http.MethodPost, "http://hooks.test/?action=on_play&token="+credential, strings.NewReader(body))
+						r := httptest.NewRequest(http.MethodPost, "http://hooks.test/hls/live/cam1/index.m3u8?action=on_play&token="+credential, strings.NewReader(body))
 						r.Header.Set("Content-Type", kind)
 						r.Header.Set("Authorization", "Bearer "+credential)
 						bed.Do(t, r)

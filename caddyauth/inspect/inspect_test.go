@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/app"
-	_ "github.com/caddyauth/callbacks/caddyauth/testbed" // Caddy's modules, and the plugin
+	"github.com/caddyauth/callbacks/caddyauth/testbed"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -85,9 +85,9 @@ func (c *running) load(t *testing.T) {
 // send sends a callback to the site.
 func (c *running) send(t *testing.T, key string) {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	client := http.Client{Transport: testbed.Patient{RoundTripper: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", c.socket)
-	}}}
+	}}}}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://hooks.test/", strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)

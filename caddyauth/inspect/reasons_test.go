@@ -6,16 +6,15 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
-
 	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/stream"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -47,12 +46,14 @@ func (toldDialect) CaddyModule() caddy.ModuleInfo {
 }
 func (toldDialect) UnmarshalCaddyfile(*caddyfile.Dispenser) error { return nil }
 func (toldDialect) Can() stream.Ability                           { return stream.Ability{Server: "Told"} }
+
 func (toldDialect) Decode(r *http.Request, _ []byte) (*stream.Request, error) {
 	if reason := verdict.Reason(r.Header.Get("Reason")); reason != verdict.OK {
 		return nil, verdict.Errorf(reason, "as told")
 	}
 	return &stream.Request{Event: stream.Open, Mode: stream.Play, Name: "cam1"}, nil
 }
+
 func (toldDialect) Encode(w http.ResponseWriter, _ *stream.Request, d stream.Decision) error {
 	w.WriteHeader(d.HTTPStatus())
 	return nil
@@ -67,7 +68,7 @@ type span struct {
 func (s span) IsRecording() bool { return true }
 func (s span) SetAttributes(attributes ...attribute.KeyValue) {
 	for _, a := range attributes {
-		s.said[string(a.Key)] = a.Value.Emit()
+		s.said[string(a.Key)] = a.Value.String()
 	}
 }
 
@@ -139,7 +140,8 @@ func TestEveryPlaceTellsTheSameReason(t *testing.T) {
 			}{
 				"callback": {
 					"callback refused", "callback_auth", "callback_auth.reason",
-					"caddy_callback_auth_requests_total", map[string]string{"scheme": "told", "reason": string(reason)},
+					"caddy_callback_auth_requests_total",
+					map[string]string{"scheme": "told", "reason": string(reason)},
 				},
 				"stream": {
 					"stream denied", "stream_auth", "stream_auth.reason",

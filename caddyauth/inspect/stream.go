@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -48,9 +49,8 @@ func (i *Inspector) stream(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if last, err := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64); err == nil {
-		missed := log.Latest(log.Limit(), last)
-		for n := len(missed) - 1; n >= 0; n-- {
-			events.decision(missed[n])
+		for _, missed := range slices.Backward(log.Latest(log.Limit(), last)) {
+			events.decision(missed)
 		}
 	}
 	events.write("retry: %d\n\n", retry.Milliseconds())

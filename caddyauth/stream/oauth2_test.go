@@ -35,8 +35,13 @@ func TestOpaqueTokensByIntrospection(t *testing.T) {
 		status int
 		reason string
 	}{
-		{"good", 200, ""}, {"elsewhere", 403, "bad_claim"}, {"unbound", 403, "bad_claim"}, {"scopeless", 403, "denied"},
-		{"revoked", 403, "bad_signature"}, {"unknown", 503, "unavailable"}, {"good", 200, ""},
+		{"good", 200, ""},
+		{"elsewhere", 403, "bad_claim"},
+		{"unbound", 403, "bad_claim"},
+		{"scopeless", 403, "denied"},
+		{"revoked", 403, "bad_signature"},
+		{"unknown", 503, "unavailable"},
+		{"good", 200, ""},
 	} {
 		t.Run(test.token, func(t *testing.T) {
 			before := len(bed.Logs.Lines(t, "stream denied"))

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
 )

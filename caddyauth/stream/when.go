@@ -15,7 +15,6 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/ext"
 	"cel.dev/cel-go/interpreter"
-
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 )
 
@@ -24,7 +23,7 @@ import (
 const (
 	maxWhenCharacters = 4096
 	maxWhenDepth      = 50
-	maxWhenCost       = 50_000
+	maxWhenCost       = 20_000
 )
 
 // whenType is the type of the variable `stream`.

@@ -3,10 +3,8 @@ package stream_test
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
 )
@@ -109,14 +107,12 @@ func TestWhenLooksAtMetadata(t *testing.T) {
 	denied(t, ask(""), 403)
 }
 
-// An expression with the heaviest thing that fits takes no longer than a media server waits.
+// An expression as dear as fits ends by its cost, or by the time that a decision may take, and never in an allowance.
 func TestTheDearestExpressionIsBounded(t *testing.T) {
-	list := "[" + strings.TrimSuffix(strings.Repeat("1,", 1000), ",") + "]"
-	when := fmt.Sprintf("%s.all(a, %s.all(b, a + b > 0))", list, "["+strings.TrimSuffix(strings.Repeat("2,", 900), ",")+"]")
+	list := "[" + strings.TrimSuffix(strings.Repeat("1,", 900), ",") + "]"
+	when := fmt.Sprintf("%s.all(a, %s.all(b, a + b > 0))", list, list)
 	bed := testbed.New(t, site(handle("/", "renewing", "allow {\nwhen `"+when+"`\n}")))
-	began := time.Now()
-	if status := bed.Do(t, tell("event=open&user="+url.QueryEscape(strings.Repeat("x", 1000)), 0)).Status; status != http.StatusForbidden {
+	if status := bed.Do(t, tell("event=open", 0)).Status; status != http.StatusForbidden && status != http.StatusServiceUnavailable {
 		t.Errorf("status %d", status)
 	}
-	t.Logf("took %v", time.Since(began))
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -255,9 +257,35 @@ func (b *Bed) Do(t testing.TB, r *http.Request) Result {
 // Client is a client of a Bed that Run made: a connection for each request, and no redirects followed.
 func (b *Bed) Client() *http.Client {
 	return &http.Client{
-		Transport:     &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return b.dial(ctx) }, DisableKeepAlives: true},
+		Transport:     Patient{&http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return b.dial(ctx) }, DisableKeepAlives: true}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       30 * time.Second,
+	}
+}
+
+// Patient sends a request again, up to three times, whose connection ended without an answer: right after a reload, one
+// may reach the server that is just shutting down.
+type Patient struct{ http.RoundTripper }
+
+// RoundTrip sends a request.
+func (p Patient) RoundTrip(r *http.Request) (*http.Response, error) {
+	var body []byte
+	if r.Body != nil {
+		var err error
+		if body, err = io.ReadAll(r.Body); err != nil {
+			return nil, err
+		}
+		_ = r.Body.Close()
+	}
+	for again := 0; ; again++ {
+		one := r.Clone(r.Context())
+		if r.Body != nil {
+			one.Body = io.NopCloser(bytes.NewReader(body))
+		}
+		response, err := p.RoundTripper.RoundTrip(one)
+		if again == 3 || !(errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
+			return response, err
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
@@ -62,7 +63,7 @@ func (s *Sender) provision(ctx caddy.Context, r row) error {
 			return errors.New("tolerance is negative")
 		case s.row.spec.Time != (signature.Time{}):
 			s.row.spec.Tolerance = time.Duration(s.Tolerance)
-		case s.row.clock.member != "":
+		case s.row.clock.path != "":
 			s.row.clock.tolerance = time.Duration(s.Tolerance)
 		default:
 			return fmt.Errorf("%s signs no timestamp: it has no tolerance", s.name)
@@ -203,26 +204,38 @@ func publicURLs(q *callback.Request) []string {
 	return signature.PublicURLs(base, q.URL.RequestURI())
 }
 
-// bodyClock is a timestamp, in milliseconds, in the signed body: a member of the JSON object that it is.
+// bodyClock is a timestamp in the signed body: a member of the JSON object that it is.
 type bodyClock struct {
-	member    string
+	path      string // the names of the members on the way to it, with dots between them
+	unit      signature.Unit
 	tolerance time.Duration
+	optional  bool // whether a signed body may be without it
 }
 
 func (c bodyClock) check(body []byte, now time.Time) error {
-	if c.member == "" {
+	if c.path == "" {
 		return nil
 	}
-	object, err := strictjson.Parse(body)
+	value, err := strictjson.Parse(body)
 	if err != nil {
 		return verdict.Errorf(verdict.BadCredential, "the body, which holds the timestamp, is not JSON")
 	}
-	member, _ := object.Get(c.member)
-	number, ok := member.Number()
-	if !ok {
-		return verdict.Errorf(verdict.BadCredential, "the body has no timestamp %s", c.member)
+	present := true
+	for name := range strings.SplitSeq(c.path, ".") {
+		value, present = value.Get(name)
 	}
-	at, err := signature.Milliseconds.Parse(number)
+	if !present && c.optional {
+		return nil
+	}
+	read := value.Number
+	if c.unit == signature.RFC3339 {
+		read = value.Text
+	}
+	text, ok := read()
+	if !ok {
+		return verdict.Errorf(verdict.BadCredential, "the body has no timestamp %s", c.path)
+	}
+	at, err := c.unit.Parse(text)
 	if err != nil {
 		return err
 	}

@@ -157,7 +157,7 @@ var senders = map[string]row{
 	},
 	"linear": {
 		spec:   bodySpec("Linear-Signature", "", signature.HexLower),
-		clock:  bodyClock{"webhookTimestamp", time.Minute},
+		clock:  bodyClock{path: "webhookTimestamp", unit: signature.Milliseconds, tolerance: time.Minute},
 		source: "https://linear.app/developers/webhooks", checked: "2026-11",
 	},
 	"meta": {
@@ -170,7 +170,9 @@ var senders = map[string]row{
 		source: "https://mux.com/docs/core/verify-webhook-signatures", checked: "2026-11",
 	},
 	"ovenmediaengine": {
-		spec:   withAlgorithm(bodySpec("X-OME-Signature", "", signature.Base64URLPad), signature.HMACSHA1, signature.TextKey),
+		spec: withAlgorithm(bodySpec("X-OME-Signature", "", signature.Base64URLPad), signature.HMACSHA1, signature.TextKey),
+		// It is in every admission request, and signed: without a look at it, one that was seen is good for ever.
+		clock:  bodyClock{path: "request.time", unit: signature.RFC3339, tolerance: defaultTolerance, optional: true},
 		source: "https://docs.ovenmediaengine.com/access-control/admission-webhooks", checked: "2026-11",
 	},
 	"paddle": {

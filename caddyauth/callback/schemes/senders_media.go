@@ -121,8 +121,8 @@ func (Mux) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// OvenMediaEngine accepts OvenMediaEngine's AdmissionWebhooks: an HMAC-SHA1 of the body, in base64url. It signs no
-// clock: see `replay`.
+// OvenMediaEngine accepts OvenMediaEngine's AdmissionWebhooks: an HMAC-SHA1 of the body, in base64url. The time of the
+// request is in the body: `tolerance` (default: 5m) is how far it may be from now.
 type OvenMediaEngine struct{ Sender }
 
 // CaddyModule returns the Caddy module information.

@@ -234,6 +234,9 @@ func TestVectorsHoldForOneRequestAlone(t *testing.T) {
 					refuse("another body", v.request(), body, at)
 				}
 			}
+			if v.Name == "ovenmediaengine" || v.Name == "ovenmediaengine_padded" {
+				return // bodies of the documentation, without the time that every real one has
+			}
 			if window := s.Traits().Window; window > 0 && v.Sender != "livekit" && v.Sender != "messagebird" {
 				refuse("a message beyond the window", v.request(), v.Body, at.Add(window+time.Second), verdict.Expired)
 				refuse("a message from the future", v.request(), v.Body, at.Add(-window-time.Second), verdict.NotYetValid)
@@ -298,6 +301,8 @@ func TestWhatIsSignedIsAcceptedAndNothingElse(t *testing.T) {
 			s := mustLoad(t, name, options...)
 			body := senderBody
 			switch name {
+			case "ovenmediaengine":
+				body = `{"client":{"address":"192.0.2.7"},"request":{"direction":"incoming","time":"2023-11-14T22:13:20.000Z"}}`
 			case "linear":
 				body = `{"webhookTimestamp":1700000000000}`
 			case "plivo":
