@@ -2,6 +2,7 @@ package callback_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -172,10 +173,10 @@ http:// {
 	}
 	reverse_proxy RECEIVER
 }`
-	bed := testbed.New(t, site)
+	bed, id := testbed.New(t, site), rand.Text()
 	send := func(expires time.Duration) testbed.Result {
 		r := httptest.NewRequest(http.MethodPost, "http://example.com/hook", strings.NewReader(event))
-		r.Header.Set("Authorization", "Bearer "+testbed.HS256(t, testbed.Secret, nil, map[string]any{"exp": time.Now().Add(expires).Unix(), "jti": "one"}))
+		r.Header.Set("Authorization", "Bearer "+testbed.HS256(t, testbed.Secret, nil, map[string]any{"exp": time.Now().Add(expires).Unix(), "jti": id}))
 		return bed.Do(t, r)
 	}
 	refused(t, send(200*365*24*time.Hour), http.StatusUnauthorized) // longer than an id can be kept

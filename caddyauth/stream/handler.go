@@ -281,8 +281,8 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, start time.Tim
 		} {
 			repl.Set("http.stream_auth."+key, value)
 		}
-		if (d.Allow || d.Forward) && d.Subject != "" {
-			repl.Set("http.auth.user.id", d.Subject)
+		if (d.Allow || d.Forward) && d.Subject != "" && cleanText(d.Subject) == d.Subject {
+			repl.Set("http.auth.user.id", d.Subject) // cleaned, it could be another's name
 		}
 	}
 
