@@ -85,7 +85,7 @@ func (j *JWT) Provision(ctx caddy.Context) error {
 		}
 		credential.WarnWeak(ctx.Logger(), "secret", secrets)
 		for _, s := range secrets {
-			keys = append(keys, jose.Key{Label: s.Label(), Secret: s.Bytes()})
+			keys = append(keys, jose.SecretKey(s.Label(), s.Bytes()))
 		}
 		usual = []string{"HS256"}
 	} else if keys, usual, err = loadPublicKeys(j.PublicKeys); err != nil {
@@ -98,6 +98,7 @@ func (j *JWT) Provision(ctx caddy.Context) error {
 		MaxAge:        time.Duration(j.MaxAge),
 		RequireExpiry: j.MaxAge == 0,
 		Leeway:        time.Duration(j.Leeway),
+		Proofs:        new(jose.Proofs),
 	}
 	if len(j.Algorithms) == 0 {
 		j.policy.Algorithms = usual

@@ -363,11 +363,18 @@ func TestAKeyDoesNotPrint(t *testing.T) {
 	}
 }
 
-func TestLettersAreBase64urls(t *testing.T) {
-	for c := range 256 {
-		_, err := base64.RawURLEncoding.DecodeString("AAA" + string([]byte{byte(c)}))
-		if want := err == nil && c != '\r' && c != '\n'; letters("A"+string([]byte{byte(c)})) != want {
-			t.Errorf("byte %d: want %v", c, want)
+func TestASegmentHasBase64urlsLettersOnly(t *testing.T) {
+	for which := range 3 {
+		for c := range 256 {
+			parts := []string{segment(headerHS256), segment(claimsVonage), "AAAA"}
+			parts[which] = parts[which][:4] + string([]byte{byte(c)}) + parts[which][4:]
+			_, err := base64.RawURLEncoding.DecodeString("AAA" + string([]byte{byte(c)}))
+			if letter := err == nil && c != '\r' && c != '\n'; letter {
+				continue
+			}
+			if _, _, refusal := vonage().parse(strings.Join(parts, ".")); refusal == nil || refusal.Reason != verdict.BadCredential {
+				t.Errorf("byte %d in segment %d is not refused", c, which)
+			}
 		}
 	}
 }
