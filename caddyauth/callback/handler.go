@@ -91,6 +91,7 @@ type Handler struct {
 	replay     *replayGuard // nil: messages may pass as often as they come
 	metrics    *app.Metrics
 	bodyWithin time.Duration
+	bodies     *body.Buffers
 	logger     *zap.Logger
 }
 
@@ -113,6 +114,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.bodyWithin = body.Within
+	h.bodies = new(body.Buffers)
 	if h.MaxBody < 0 {
 		return fmt.Errorf("max_body is negative")
 	}
@@ -191,7 +193,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			w.Header().Set("Cache-Control", "private")
 		}
 	}
-	return held.deliver(w, r, next)
+	err := held.deliver(w, r, next)
+	if err == nil { // else an error route may want the body
+		body.Release(r.Body)
+	}
+	return err
 }
 
 // judge asks the schemes, then reads the body, then asks those that are not done without it. A panic in a scheme is a
@@ -226,7 +232,7 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (v Verdict) {
 	var data []byte
 	if !q.Upgrade {
 		var err error
-		if data, err = body.Capture(w, r, h.MaxBody, h.bodyWithin); err != nil {
+		if data, err = h.bodies.Capture(w, r, h.MaxBody, h.bodyWithin); err != nil {
 			last := verdicts[len(verdicts)-1]
 			v := Refuse(err)
 			v.Scheme, v.Key = last.Scheme, last.Key

@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -463,4 +464,31 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestAPreparedSecretHoldsWhatTheSecretHolds(t *testing.T) {
+	for alg, method := range map[string]jwt.SigningMethod{
+		"HS256": jwt.SigningMethodHS256, "HS384": jwt.SigningMethodHS384, "HS512": jwt.SigningMethodHS512,
+	} {
+		p := with(vonage(), func(p *Policy) {
+			p.Algorithms, p.Issuers = []string{alg}, nil
+			p.Keys = keys(SecretKey("b", []byte(secretB)), SecretKey("a", []byte(secretA)))
+		})
+		genuine := mint(t, method, []byte(secretA), `{"alg":"`+alg+`"}`, claimsVonage)
+		forged := mint(t, method, []byte("another secret"), `{"alg":"`+alg+`"}`, claimsVonage)
+		var group sync.WaitGroup
+		for range 4 {
+			group.Go(func() {
+				for range 50 {
+					if got := reason(t, p, genuine, now); got != ok {
+						t.Errorf("%s: a genuine token is %s", alg, got)
+					}
+					if got := reason(t, p, forged, now); got != verdict.BadSignature {
+						t.Errorf("%s: a forged token is %s", alg, got)
+					}
+				}
+			})
+		}
+		group.Wait()
+	}
 }
