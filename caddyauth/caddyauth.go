@@ -16,6 +16,7 @@
 //     media server
 //   - app: the app caddyauth: what the handlers share; store: where message ids and sessions are remembered
 //   - token: how tokens are checked, for callbacks and streams alike
+//   - inspect: what was decided, on the admin endpoint: as JSON, live, and as a page for a browser
 //   - internal: plain Go that knows nothing of Caddy: tokens, strict JSON, passwords, secrets that never print
 //
 // Importing this package registers all of them.
@@ -27,6 +28,7 @@ import (
 	_ "github.com/caddyauth/callbacks/caddyauth/callback"
 	_ "github.com/caddyauth/callbacks/caddyauth/callback/schemes"
 	_ "github.com/caddyauth/callbacks/caddyauth/command"
+	_ "github.com/caddyauth/callbacks/caddyauth/inspect"
 	_ "github.com/caddyauth/callbacks/caddyauth/store"
 	_ "github.com/caddyauth/callbacks/caddyauth/stream"
 	_ "github.com/caddyauth/callbacks/caddyauth/stream/dialects"

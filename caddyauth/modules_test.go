@@ -19,6 +19,7 @@ import (
 
 // moduleIDs are the modules of this plugin: the table of the contract, one entry a module.
 var moduleIDs = []string{
+	"admin.api.caddyauth",
 	"caddyauth",
 	"caddyauth.stores.memory",
 	"caddyauth.stores.redis",
@@ -26,6 +27,8 @@ var moduleIDs = []string{
 	"http.callback_auth.schemes.agora",
 	"http.callback_auth.schemes.any",
 	"http.callback_auth.schemes.api_key",
+	"http.callback_auth.schemes.azure_call_automation",
+	"http.callback_auth.schemes.azure_event_grid",
 	"http.callback_auth.schemes.basic",
 	"http.callback_auth.schemes.bunny_stream",
 	"http.callback_auth.schemes.cloudflare_stream",
@@ -48,6 +51,7 @@ var moduleIDs = []string{
 	"http.callback_auth.schemes.messagebird",
 	"http.callback_auth.schemes.meta",
 	"http.callback_auth.schemes.mux",
+	"http.callback_auth.schemes.oauth2",
 	"http.callback_auth.schemes.ovenmediaengine",
 	"http.callback_auth.schemes.paddle",
 	"http.callback_auth.schemes.plivo",
@@ -75,7 +79,13 @@ var moduleIDs = []string{
 	"http.handlers.stream_auth",
 	"http.stream_auth.dialects.antmedia",
 	"http.stream_auth.dialects.icecast",
+	"http.stream_auth.dialects.mediamtx",
+	"http.stream_auth.dialects.nginx_rtmp",
+	"http.stream_auth.dialects.node_media_server",
+	"http.stream_auth.dialects.ovenmediaengine",
 	"http.stream_auth.dialects.radiomast",
+	"http.stream_auth.dialects.srs",
+	"http.stream_auth.dialects.zlmediakit",
 }
 
 func TestModulesOfThisPluginAreExactlyTheTable(t *testing.T) {

@@ -27,11 +27,12 @@ type App struct {
 	// Where message ids and open sessions are remembered. Default: `memory`.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=caddyauth.stores inline_key=store"`
 
-	// How many of the latest decisions are kept for the inspector. 0: none. Default: 1000.
+	// How many of the latest decisions are kept for the inspector, at most 100000. 0: none. Default: 1000.
 	Decisions *int `json:"decisions,omitempty"`
 
 	store   store.Store
 	metrics *Metrics
+	watched *watched
 }
 
 // CaddyModule returns the Caddy module information.
@@ -47,6 +48,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.Decisions != nil && *a.Decisions < 0 {
 		return fmt.Errorf("decisions: %d is not a number of decisions", *a.Decisions)
 	}
+	if a.Decisions != nil && *a.Decisions > MaxDecisions {
+		return fmt.Errorf("decisions: %d are more than can be kept, which is %d", *a.Decisions, MaxDecisions)
+	}
+	a.watched = new(watched)
 	var err error
 	if a.metrics, err = registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %v", err)
@@ -62,7 +67,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("loading store: %T is not a store.Store", module)
 	}
-	a.store = countedStore{store: guest, errors: a.metrics}
+	counted := &countedStore{store: guest, errors: a.metrics}
+	a.store = counted
+	a.Watch(KindStore, module.(caddy.Module).CaddyModule().ID.Name(), counted.health)
 	return nil
 }
 
@@ -80,11 +87,18 @@ func (a *App) DecisionLimit() int {
 	return *a.Decisions
 }
 
-// Start implements caddy.App. There is nothing to start: a store connects when it is first needed.
-func (*App) Start() error { return nil }
+// Start implements caddy.App. A store connects when it is first needed; what starts here is that the inspector shows
+// this config.
+func (a *App) Start() error {
+	running.add(a)
+	return nil
+}
 
 // Stop implements caddy.App. What the store holds is given up when it is cleaned up.
-func (*App) Stop() error { return nil }
+func (a *App) Stop() error {
+	running.remove(a)
+	return nil
+}
 
 // Of returns the app of the config that ctx belongs to. Handlers call it in Provision.
 func Of(ctx caddy.Context) (*App, error) {

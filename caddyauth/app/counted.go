@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/store"
@@ -11,10 +12,13 @@ import (
 type countedStore struct {
 	store  store.Store
 	errors *Metrics
+
+	lastOK, lastError atomic.Int64 // unix nanoseconds
+	failed            atomic.Pointer[string]
 }
 
 // Reserve implements store.Store.
-func (s countedStore) Reserve(ctx context.Context, key [32]byte, owner store.Owner, window time.Duration) (store.State, error) {
+func (s *countedStore) Reserve(ctx context.Context, key [32]byte, owner store.Owner, window time.Duration) (store.State, error) {
 	state, err := s.store.Reserve(ctx, key, owner, window)
 	if err != nil {
 		state = store.Unknown
@@ -23,44 +27,64 @@ func (s countedStore) Reserve(ctx context.Context, key [32]byte, owner store.Own
 }
 
 // Keep implements store.Store.
-func (s countedStore) Keep(ctx context.Context, key [32]byte, window time.Duration) error {
+func (s *countedStore) Keep(ctx context.Context, key [32]byte, window time.Duration) error {
 	return s.count("keep", s.store.Keep(ctx, key, window))
 }
 
 // Release implements store.Store.
-func (s countedStore) Release(ctx context.Context, key [32]byte, owner store.Owner) error {
+func (s *countedStore) Release(ctx context.Context, key [32]byte, owner store.Owner) error {
 	return s.count("release", s.store.Release(ctx, key, owner))
 }
 
 // Acquire implements store.Store.
-func (s countedStore) Acquire(ctx context.Context, group, session [32]byte, limit int, lease time.Duration) (bool, error) {
+func (s *countedStore) Acquire(ctx context.Context, group, session [32]byte, limit int, lease time.Duration) (bool, error) {
 	granted, err := s.store.Acquire(ctx, group, session, limit, lease)
 	return granted && err == nil, s.count("acquire", err)
 }
 
 // Extend implements store.Store.
-func (s countedStore) Extend(ctx context.Context, group, session [32]byte, lease time.Duration) (bool, error) {
+func (s *countedStore) Extend(ctx context.Context, group, session [32]byte, lease time.Duration) (bool, error) {
 	held, err := s.store.Extend(ctx, group, session, lease)
 	return held && err == nil, s.count("extend", err)
 }
 
 // Leave implements store.Store.
-func (s countedStore) Leave(ctx context.Context, group, session [32]byte) error {
+func (s *countedStore) Leave(ctx context.Context, group, session [32]byte) error {
 	return s.count("leave", s.store.Leave(ctx, group, session))
 }
 
 // Count implements store.Store.
-func (s countedStore) Count(ctx context.Context, group [32]byte) (int, error) {
+func (s *countedStore) Count(ctx context.Context, group [32]byte) (int, error) {
 	n, err := s.store.Count(ctx, group)
 	return n, s.count("count", err)
 }
 
-func (s countedStore) count(operation string, err error) error {
-	if err != nil {
-		s.errors.storeErrors.WithLabelValues(operation).Inc()
+func (s *countedStore) count(operation string, err error) error {
+	if err == nil {
+		s.lastOK.Store(time.Now().UnixNano())
+		return nil
 	}
+	s.errors.storeErrors.WithLabelValues(operation).Inc()
+	s.failed.Store(&operation)
+	s.lastError.Store(time.Now().UnixNano())
 	return err
 }
 
+// health says how the store is, by how its last operations went.
+func (s *countedStore) health() Health {
+	h := Health{State: StateUnused, Detail: "nothing has asked for it yet"}
+	good, bad := s.lastOK.Load(), s.lastError.Load()
+	if good != 0 {
+		h.State, h.Detail, h.LastOK = StateOK, "", time.Unix(0, good).UTC()
+	}
+	if bad != 0 {
+		h.LastError = time.Unix(0, bad).UTC()
+		if bad >= good {
+			h.State, h.Detail = StateFailing, "the last operation, "+*s.failed.Load()+", failed"
+		}
+	}
+	return h
+}
+
 // Interface guard
-var _ store.Store = countedStore{}
+var _ store.Store = (*countedStore)(nil)

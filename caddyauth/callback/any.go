@@ -2,6 +2,7 @@ package callback
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
@@ -50,6 +51,7 @@ func (a *Any) Traits() Traits {
 		traits.Leeway = max(traits.Leeway, g.traits.Leeway)
 		traits.Identified = traits.Identified || g.traits.Identified
 		traits.Replay = traits.Replay || g.traits.Replay
+		traits.Partial = traits.Partial || g.traits.Partial
 		if g.traits.Challenge != "" {
 			challenges = append(challenges, g.traits.Challenge)
 		}
@@ -94,9 +96,11 @@ func (a *Any) Verify(q *Request) Verdict {
 	}
 }
 
-// refuse says no with the challenges of all schemes, any of which would do.
+// refuse says no, and in a 401 with the challenges of all schemes, any of which would do.
 func (a *Any) refuse(v Verdict) Verdict {
-	v.Challenge = a.Traits().Challenge
+	if v.HTTPStatus() == http.StatusUnauthorized {
+		v.Challenge = a.Traits().Challenge
+	}
 	return v
 }
 

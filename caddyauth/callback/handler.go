@@ -16,6 +16,8 @@ import (
 	"time"
 	"unicode"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -132,6 +134,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if !slices.ContainsFunc(guards, func(g guard) bool { return !g.traits.Partial }) {
+		return fmt.Errorf("%s proves nothing by itself: add a scheme that does, such as api_key", guards[0].name)
+	}
 	h.guards = guards
 	shared, err := app.Of(ctx)
 	if err != nil {
@@ -172,12 +177,14 @@ func loadSchemes(ctx caddy.Context, host any) ([]guard, error) {
 // ServeHTTP calls next if every scheme accepts r.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	start := time.Now()
-	v := h.judge(w, r)
+	var seen trail
+	v := h.judge(w, r, &seen)
 	var held *reservation
 	if v.OK() && v.Answer == nil && h.replay != nil {
 		held, v = h.replay.reserve(r.Context(), v)
+		seen.add("replay", v)
 	}
-	h.report(r, v, time.Since(start))
+	h.report(r, v, seen, start)
 	if !v.OK() && !h.ReportOnly {
 		return h.refuse(w, v)
 	}
@@ -201,8 +208,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 // judge asks the schemes, then reads the body, then asks those that are not done without it. A panic in a scheme is a
-// fault of ours, and undecided.
-func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (v Verdict) {
+// fault of ours, and undecided. What was looked at is added to seen.
+func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail) (v Verdict) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			h.logger.Error("panic while verifying a callback", zap.Stack("stack"))
@@ -224,6 +231,7 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (v Verdict) {
 	verdicts := make([]Verdict, len(h.guards))
 	for i, g := range h.guards {
 		verdicts[i] = g.verify(q)
+		seen.add(g.name, verdicts[i])
 		if !verdicts[i].OK() {
 			return verdicts[i]
 		}
@@ -236,12 +244,14 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (v Verdict) {
 			last := verdicts[len(verdicts)-1]
 			v := Refuse(err)
 			v.Scheme, v.Key = last.Scheme, last.Key
+			seen.add("body", v)
 			return v
 		}
 	}
 	for i, g := range h.guards {
 		if verdicts[i].Then != nil {
 			verdicts[i] = g.finish(verdicts[i], data)
+			seen.add(g.name+" over the body", verdicts[i])
 			if !verdicts[i].OK() {
 				return verdicts[i]
 			}
@@ -263,7 +273,7 @@ func (g guard) finish(first Verdict, data []byte) Verdict {
 	return v
 }
 
-// named puts the scheme's name on a verdict, unless a scheme within it has, and its challenge on a 401.
+// named puts the scheme's name on a verdict, unless a scheme within it has, and its usual challenge on a 401.
 func (g guard) named(v Verdict) Verdict {
 	if v.Scheme == "" {
 		v.Scheme = g.name
@@ -271,7 +281,7 @@ func (g guard) named(v Verdict) Verdict {
 	if v.Reason == "" {
 		v.Reason, v.Detail = verdict.Unavailable, "the scheme came to no verdict"
 	}
-	if v.Challenge == "" {
+	if v.Challenge == "" && v.HTTPStatus() == http.StatusUnauthorized {
 		v.Challenge = g.traits.Challenge
 	}
 	if _, isAny := g.Scheme.(*Any); !isAny { // of those within, the one that accepted counts
@@ -352,7 +362,7 @@ func (h *Handler) refuse(w http.ResponseWriter, v Verdict) error {
 	case http.StatusOK: // a duplicate, acknowledged
 		w.WriteHeader(status)
 		return nil
-	case http.StatusUnauthorized:
+	case http.StatusUnauthorized, http.StatusBadRequest, http.StatusForbidden:
 		if v.Challenge != "" {
 			header.Set("WWW-Authenticate", v.Challenge)
 		}
@@ -383,18 +393,32 @@ func (h *Handler) strip(r *http.Request) {
 	}
 }
 
-// report is the one place where a verdict becomes visible: in the metrics, the placeholders, the access log, and the log.
-func (h *Handler) report(r *http.Request, v Verdict, took time.Duration) {
+// trail is what was looked at on the way to a verdict.
+type trail []app.Step
+
+func (t *trail) add(name string, v Verdict) {
+	*t = append(*t, app.Step{Name: name, Outcome: string(v.Reason), Detail: v.Detail})
+}
+
+// report is the one place where a verdict becomes visible: in the metrics, the decision log, the placeholders, the trace,
+// the access log, and the log.
+func (h *Handler) report(r *http.Request, v Verdict, seen trail, start time.Time) {
 	ctx := r.Context()
-	h.metrics.Callback(v.Scheme, v.Reason, took)
-	if v.OK() && v.Key != "" {
-		h.metrics.SecretUsed(v.Scheme, v.Key)
+	h.record(ctx, v, seen, start)
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		span.SetAttributes(
+			attribute.String("callback_auth.scheme", v.Scheme), attribute.String("callback_auth.reason", string(v.Reason)),
+			attribute.String("callback_auth.key", v.Key), attribute.Bool("callback_auth.report_only", h.ReportOnly))
 	}
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		setPlaceholders(repl, v, v.OK() || h.ReportOnly)
 	}
+	logged := hasAccessLog(ctx)
+	if v.OK() && !logged {
+		return
+	}
 	fields := logFields(ctx, v)
-	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok && logged {
 		extra.Set(zap.Dict("callback_auth", fields...))
 	}
 	if v.OK() {
@@ -406,14 +430,42 @@ func (h *Handler) report(r *http.Request, v Verdict, took time.Duration) {
 	}
 }
 
+// record counts a verdict and keeps it for the inspector.
+func (h *Handler) record(ctx context.Context, v Verdict, seen trail, start time.Time) {
+	took := time.Since(start)
+	h.metrics.Callback(v.Scheme, v.Reason, took)
+	d := app.Decision{
+		Time: start, Handler: app.HandlerCallback, Scheme: v.Scheme, Allowed: v.OK(), Decision: "allow",
+		Reason: v.Reason, Detail: v.Detail, Key: v.Key, ClientIP: clientIP(ctx),
+		Duration: took, ReportOnly: h.ReportOnly, Steps: seen,
+	}
+	if !v.OK() {
+		d.Decision, d.Status = "deny", v.HTTPStatus()
+	} else if v.Key != "" {
+		h.metrics.SecretUsed(v.Scheme, v.Key)
+	}
+	app.Decisions().Record(d)
+}
+
+// hasAccessLog reports whether the fields of an access-log entry may be wanted. A server without `log` writes none.
+func hasAccessLog(ctx context.Context) bool {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return !ok || server == nil || server.Logs != nil
+}
+
+// clientIP is the address of the sender by Caddy's reckoning.
+func clientIP(ctx context.Context) string {
+	ip, _ := caddyhttp.GetVar(ctx, caddyhttp.ClientIPVarKey).(string)
+	return ip
+}
+
 // logFields are the same in the log and on the access-log entry.
 func logFields(ctx context.Context, v Verdict) []zap.Field {
-	clientIP, _ := caddyhttp.GetVar(ctx, caddyhttp.ClientIPVarKey).(string)
 	return []zap.Field{
 		zap.String("scheme", v.Scheme),
 		zap.String("reason", string(v.Reason)),
 		zap.String("key", v.Key),
-		zap.String("client_ip", clientIP),
+		zap.String("client_ip", clientIP(ctx)),
 	}
 }
 
@@ -431,15 +483,16 @@ func setPlaceholders(repl *caddy.Replacer, v Verdict, identified bool) {
 	}
 	repl.Set(placeholderPrefix+"id", printable(v.ID))
 	repl.Set(placeholderPrefix+"key", v.Key)
+	claims := v.Claims // and not all of v, which would be copied to the heap
 	repl.Map(func(placeholder string) (any, bool) {
 		name, ok := strings.CutPrefix(placeholder, placeholderPrefix+"claim.")
 		if !ok {
 			return nil, false
 		}
-		if v.Claims == nil {
+		if claims == nil {
 			return "", true
 		}
-		value, ok := v.Claims(name)
+		value, ok := claims(name)
 		if !ok {
 			return "", true
 		}

@@ -1,8 +1,6 @@
 package callback_test
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -302,10 +300,11 @@ http:// {
 	}
 	reverse_proxy RECEIVER
 }`)
-	digest := sha256.Sum256([]byte(`{"to":"447700900001","from":"447700900000","conversation_uuid":"CON-1","uuid":"U-1"}`))
+	// The vector of a GET: the hash of {"to":"447700900001","from":"447700900000","conversation_uuid":"CON-1","uuid":"U-1"}.
+	const digest = "3590dd017462a8f260376ede25708abb50e89e8793dcd52d4ab081711a81dca7"
 	r := httptest.NewRequest(http.MethodGet, "http://example.com/hook?to=447700900001&from=447700900000&conversation_uuid=CON-1&uuid=U-1", nil)
 	r.Header.Set("Authorization", "Bearer "+testbed.HS256(t, testbed.Secret, nil,
-		testbed.VonageClaims("", map[string]any{"payload_hash": hex.EncodeToString(digest[:])})))
+		testbed.VonageClaims("", map[string]any{"payload_hash": digest})))
 	result := bed.Do(t, r)
 	accepted(t, result, "")
 	if got := result.Received[0].RequestURI; got != "/internal?added=1" {

@@ -61,6 +61,9 @@ type Traits struct {
 	// Challenge is the value of WWW-Authenticate on a 401 (RFC 9110 §11.6.1).
 	Challenge string
 
+	// Partial says that the scheme proves nothing about who sent a request. A block with no other scheme is refused.
+	Partial bool
+
 	// Window is how long after its making a message may still be accepted. 0: the scheme has no clock.
 	Window time.Duration
 
@@ -103,7 +106,8 @@ type Verdict struct {
 	// Claims gives a signed claim as text. It is nil where the scheme has none.
 	Claims func(name string) (value string, ok bool)
 
-	// Challenge replaces the scheme's WWW-Authenticate value, where it is not empty.
+	// Challenge replaces the scheme's WWW-Authenticate value, where it is not empty. It is sent with 400 and 403 too, for
+	// RFC 6750 §3 has something to say there.
 	Challenge string
 
 	// Then finishes the check over the body, which is exactly what was on the wire; nil where the body does not count.

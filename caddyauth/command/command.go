@@ -25,13 +25,14 @@ func init() {
 Tools for the handlers callback_auth and stream_auth.
 
 'sign' makes a callback as its sender would, and prints it as a curl command or
-sends it. 'token' makes a token for a stream.
+sends it. 'token' makes a token for a stream. 'explain' says what would be decided
+about a recorded request, and why.
 
 Secrets are read from a file, from an environment variable or from standard
 input, so that they need not stand in the history of a shell.
 `,
 		CobraFunc: func(parent *cobra.Command) {
-			parent.AddCommand(signCommand(), tokenCommand())
+			parent.AddCommand(signCommand(), tokenCommand(), explainCommand())
 		},
 	})
 }

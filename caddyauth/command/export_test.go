@@ -2,6 +2,7 @@ package command
 
 // The commands, for tests that drive them against a gate.
 var (
-	SignCommand  = signCommand
-	TokenCommand = tokenCommand
+	SignCommand    = signCommand
+	TokenCommand   = tokenCommand
+	ExplainCommand = explainCommand
 )

@@ -3,6 +3,7 @@ package stream
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/caddyauth/callbacks/caddyauth/token"
@@ -34,6 +35,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //				<options of jwt>
 //			}
 //			static       <token>...
+//			signed       <secret>...
 //			stream_claim <name>
 //			any_stream
 //			mode_claim   <name>
@@ -131,6 +133,14 @@ func (t *Token) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err := credential.Many(d, &t.Static); err != nil {
 				return err
 			}
+		case "signed":
+			var secrets []string
+			if err := credential.Many(d, &secrets); err != nil {
+				return err
+			}
+			for _, value := range secrets {
+				t.Signed = append(t.Signed, credential.Secret{Value: value})
+			}
 		case "stream_claim":
 			if err := credential.One(d, &t.StreamClaim); err != nil {
 				return err
@@ -182,12 +192,16 @@ func parseSource(d *caddyfile.Dispenser) (Source, error) {
 //		claim     <name> <value>...
 //		listeners <|<=|>|>= <number>
 //		listened  24h|7d <|<=|>|>= <duration>
+//		when      <expression>
 //
-//		time_limit <duration>|token
-//		preroll    <url>
-//		postroll   <url>
-//		redirect   <url>
-//		reason     <text>
+//		time_limit   <duration>|token
+//		max_sessions <n> per user|token|ip|stream [<lease>]
+//		preroll      <url>
+//		postroll     <url>
+//		redirect     <url>
+//		rename       <stream>
+//		reason       <text>
+//		forward
 //	}
 func (r *Rule) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the action
@@ -267,10 +281,28 @@ func (c *Conditions) condition(d *caddyfile.Dispenser) (known bool, err error) {
 			return true, d.Errf("listened: '%s' is not a duration, such as 10h", args[2])
 		}
 		c.Listened = append(c.Listened, Listened{Within: args[0], Is: args[1], Duration: caddy.Duration(duration)})
+	case "when":
+		text, err := whenText(d)
+		if err != nil {
+			return true, err
+		}
+		c.When = append(c.When, text)
 	default:
 		return false, nil
 	}
 	return true, nil
+}
+
+// whenText reads an expression: one quoted argument, or the rest of the line as it is written, quotes too.
+func whenText(d *caddyfile.Dispenser) (string, error) {
+	if d.CountRemainingArgs() == 0 {
+		return "", d.Err("when takes an expression")
+	}
+	if d.CountRemainingArgs() == 1 {
+		d.NextArg()
+		return d.Val(), nil
+	}
+	return strings.Join(d.RemainingArgsRaw(), " "), nil
 }
 
 // effect reads one line of the block, if it is an effect.
@@ -278,6 +310,16 @@ func (e *Effects) effect(d *caddyfile.Dispenser) (known bool, err error) {
 	switch d.Val() {
 	case "time_limit":
 		return true, e.timeLimit(d)
+	case "max_sessions":
+		if e.MaxSessions != nil {
+			return true, d.WrapErr(fmt.Errorf("max_sessions: %w", credential.ErrRepeated))
+		}
+		e.MaxSessions = new(MaxSessions)
+		return true, e.MaxSessions.parse(d)
+	case "rename":
+		return true, credential.One(d, &e.Rename)
+	case "forward":
+		return true, credential.Flag(d, &e.Forward)
 	case "preroll":
 		return true, credential.One(d, &e.Preroll)
 	case "postroll":

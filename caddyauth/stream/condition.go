@@ -64,11 +64,18 @@ type Conditions struct {
 	// it ends when such a bound of a rule that denies begins to hold.
 	Listened []Listened `json:"listened,omitempty"`
 
+	// Expressions in CEL, all of which must be true: over `stream.app`, `.name`, `.mode`, `.transport`, `.ip`, `.origin`,
+	// `.agent`, `.user`, `.subject`, `.claims`, `.query`, `.metadata`, `.listeners`, `.listened_24h` and `.listened_7d`,
+	// and `now`. To look at what the server did not tell is an error, and has() tells first. An error counts against the
+	// client.
+	When []string `json:"when,omitempty"`
+
 	app, stream, origin, agent globs
 	transports                 []string
 	addresses                  ipset.Set
 	claims                     []token.Claim
 	checker                    *password.Checker
+	when                       []*expression
 }
 
 // User is a user name and a password.
@@ -118,7 +125,7 @@ func (c *Conditions) features() []Feature {
 }
 
 // provision resolves and compiles the conditions.
-func (c *Conditions) provision(tokens []*Token) error {
+func (c *Conditions) provision(ability Ability, tokens []*Token) error {
 	for _, mode := range c.Mode {
 		if mode != string(Publish) && mode != string(Play) {
 			return fmt.Errorf("mode: '%s' is neither publish nor play", mode)
@@ -177,6 +184,16 @@ func (c *Conditions) provision(tokens []*Token) error {
 			return err
 		}
 		c.claims = append(c.claims, token.Claim{Name: claim.Name, Values: values})
+	}
+	for _, text := range c.When {
+		w, err := compileWhen(text, ability)
+		if err != nil {
+			return fmt.Errorf("when: %w", err)
+		}
+		if len(tokens) == 0 && slices.ContainsFunc(w.fields, func(field whenField) bool { return field.name == "claims" }) {
+			return errors.New("when: asks for claims, but there is no token block that says what a token is")
+		}
+		c.when = append(c.when, w)
 	}
 	return c.checkBounds()
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 )
 
@@ -35,6 +36,21 @@ type Decision struct {
 
 	// Subject is who the valid token is for, else the user name of a `user` condition.
 	Subject string
+
+	// Forward leaves the answer to the next handler. Such a decision neither allows nor denies; a dialect does not see it.
+	Forward bool
+
+	// opened is the session that the allowance stands for; it is taken back if the answer does not reach the server.
+	opened *session
+
+	// steps are the rules that were asked, for the inspector.
+	steps []app.Step
+}
+
+// asked adds the rule that was asked, and what came of it, to what the inspector shows.
+func (d Decision) asked(steps []app.Step, rule, outcome string) Decision {
+	d.steps = append(steps, app.Step{Name: rule, Outcome: outcome, Detail: d.Detail})
+	return d
 }
 
 // HTTPStatus returns the status of the answer, for dialects whose server goes by it.

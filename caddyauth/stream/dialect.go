@@ -3,6 +3,7 @@ package stream
 import (
 	"net/http"
 	"slices"
+	"time"
 )
 
 // Namespace is where dialects register: the first argument of the directive is the module's name in it.
@@ -83,6 +84,18 @@ type Ability struct {
 
 	// Sources are the usual places of a credential, in order.
 	Sources []Source
+
+	// Renew is how often the server asks again about a session that goes on (Renew), as it comes configured; 0: never.
+	// Such a server ends a session by being denied, so that it can have FeatureTimeLimit without being told a time.
+	Renew time.Duration
+
+	// Closes says that the server tells when a session has ended (Close), under the Session that its Open had. A server
+	// with FeatureMaxSessions names its sessions; one that neither renews nor closes them needs a lease in the rule.
+	Closes bool
+
+	// Inline says that the request is the client's own, and what it asks for is behind this handler. Decode gets no
+	// body; on an allowance the next handler is called instead of Encode, with the request as it came.
+	Inline bool
 }
 
 // Has reports whether the server has a feature.

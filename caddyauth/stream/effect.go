@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+
 	"github.com/caddyserver/caddy/v2"
 )
 
@@ -23,6 +25,9 @@ type Effects struct {
 	// Whether the client may stay only until its token expires. With `time_limit`, the shorter time counts.
 	TimeLimitToken bool `json:"time_limit_token,omitempty"`
 
+	// How many sessions may be open at once. Over it, the rule denies.
+	MaxSessions *MaxSessions `json:"max_sessions,omitempty"`
+
 	// The URL of audio that is played first.
 	Preroll string `json:"preroll,omitempty"`
 
@@ -32,18 +37,26 @@ type Effects struct {
 	// The URL that a denied client is sent to.
 	Redirect string `json:"redirect,omitempty"`
 
-	// A text for the media server's log or for the client, where the server shows one.
+	// The stream that the client gets, or becomes, instead of the one it asked for.
+	Rename string `json:"rename,omitempty"`
+
+	// A text for our log, and for the media server's log or the client, where the server shows one.
 	Reason string `json:"reason,omitempty"`
 
-	preroll, postroll, redirect, reason template
+	// Whether to leave the decision to the next handler: it gets the request as it came, and its answer goes back as it
+	// is. Closes and notices go there too where the rule's conditions hold that no credential is needed for.
+	Forward bool `json:"forward,omitempty"`
+
+	preroll, postroll, redirect, rename, reason template
 }
 
 // features are the effects that stand here and that not every server has.
 func (e *Effects) features() []Feature {
 	var used []Feature
 	for feature, is := range map[Feature]bool{
-		FeatureTimeLimit: e.TimeLimit != 0 || e.TimeLimitToken,
-		FeaturePreroll:   e.Preroll != "", FeaturePostroll: e.Postroll != "", FeatureRedirect: e.Redirect != "",
+		FeatureTimeLimit: e.TimeLimit != 0 || e.TimeLimitToken, FeatureMaxSessions: e.MaxSessions != nil,
+		FeaturePreroll: e.Preroll != "", FeaturePostroll: e.Postroll != "", FeatureRedirect: e.Redirect != "",
+		FeatureRename: e.Rename != "",
 	} {
 		if is {
 			used = append(used, feature)
@@ -56,9 +69,12 @@ func (e *Effects) features() []Feature {
 // provision compiles the effects of a rule that denies or allows.
 func (e *Effects) provision(deny bool) error {
 	limited := e.TimeLimit != 0 || e.TimeLimitToken
+	allows := limited || e.MaxSessions != nil || e.Preroll != "" || e.Postroll != "" || e.Rename != ""
 	switch limit := time.Duration(e.TimeLimit); {
-	case deny && (limited || e.Preroll != "" || e.Postroll != ""):
-		return errors.New("time_limit, preroll and postroll are for rules that allow")
+	case e.Forward && (allows || e.Redirect != ""):
+		return errors.New("forward leaves the answer to the next handler: of the effects, only reason goes with it")
+	case deny && allows:
+		return errors.New("time_limit, max_sessions, preroll, postroll and rename are for rules that allow")
 	case !deny && e.Redirect != "":
 		return errors.New("redirect is for rules that deny")
 	case limit != 0 && limit < time.Second:
@@ -76,6 +92,7 @@ func (e *Effects) provision(deny bool) error {
 		{"preroll", e.Preroll, parseURLTemplate, &e.preroll},
 		{"postroll", e.Postroll, parseURLTemplate, &e.postroll},
 		{"redirect", e.Redirect, parseURLTemplate, &e.redirect},
+		{"rename", e.Rename, parseNameTemplate, &e.rename},
 		{"reason", e.Reason, parseTemplate, &e.reason},
 	} {
 		if effect.text == "" {
@@ -89,8 +106,9 @@ func (e *Effects) provision(deny bool) error {
 	return nil
 }
 
-// apply writes the effects into d. a is the token of the rule; it may be nil.
-func (e *Effects) apply(d *Decision, q *Request, a *accepted) {
+// apply writes the effects into d. a is the token of the rule; it may be nil. An error is a value that no server may be
+// given.
+func (e *Effects) apply(d *Decision, q *Request, a *accepted) error {
 	values := func(name string) string {
 		switch name {
 		case "app":
@@ -114,4 +132,11 @@ func (e *Effects) apply(d *Decision, q *Request, a *accepted) {
 	d.Postroll = e.postroll.expand(values, escapeURL)
 	d.Redirect = e.redirect.expand(values, escapeURL)
 	d.Reason = e.reason.expand(values, cleanText)
+	if e.Rename != "" {
+		d.Rename = e.rename.expand(values, nil)
+		if CheckName(d.Rename) != nil {
+			return verdict.Errorf(verdict.Denied, "rename comes to no name of a stream")
+		}
+	}
+	return nil
 }

@@ -16,9 +16,12 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/internal/body"
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -34,14 +37,14 @@ func init() {
 // one client at a time, and give up after 2 s to 15 s.
 const decideWithin = 900 * time.Millisecond
 
-// Handler answers a media server's authorization hook. It is the last handler of its route. Who may call the hook is not
-// its business: that is for `callback_auth` before it.
+// Handler answers a media server's authorization hook. It is the last handler of its route, but for rules that `forward`.
+// Who may call the hook is not its business: that is for `callback_auth` before it.
 //
 // These placeholders are set on every request:
 //
 // Placeholder | Description
 // ------------|------------
-// `{http.stream_auth.decision}` | `allow` or `deny`, whatever `report_only` makes of it; `notice` for what asks nothing
+// `{http.stream_auth.decision}` | `allow`, `deny` or `forward`, whatever `report_only` makes of it; `notice` for what asks nothing
 // `{http.stream_auth.rule}` | The name of the rule that decided, or `fallback`
 // `{http.stream_auth.reason}` | Why, in one word of the README's status table
 // `{http.stream_auth.stream}` | `app/name`, or the name alone
@@ -68,7 +71,10 @@ type Handler struct {
 	dialect Dialect
 	name    string // of the dialect
 	policy  *policy
+	inline  bool // the request is the client's own
+	metrics *app.Metrics
 	logger  *zap.Logger
+	hasBook bool // whether Cleanup has a book to close
 
 	bodyWithin time.Duration // a test waits for less
 }
@@ -99,7 +105,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.dialect, h.name = dialect, module.(caddy.Module).CaddyModule().ID.Name()
 
 	ability := dialect.Can()
-	h.policy = &policy{rules: h.Rules, tokens: h.Tokens, allow: h.Fallback == "allow", limits: ability.Has(FeatureTimeLimit)}
+	h.inline = ability.Inline
+	h.policy = &policy{
+		rules: h.Rules, tokens: h.Tokens, allow: h.Fallback == "allow", limits: ability.Has(FeatureTimeLimit),
+		observe: h.ReportOnly, dialect: h.name, ability: ability, logger: h.logger,
+	}
+	if err := h.share(ctx); err != nil {
+		return err
+	}
 	if err := h.policy.provision(ctx, ability); err != nil {
 		return err
 	}
@@ -115,15 +128,39 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// ServeHTTP answers the hook. It never calls next, and never fails: what is wrong with a request is a denial, in the
-// form that the media server takes for one.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+// share takes hold of what all handlers share: the store, the metrics and the book of sessions.
+func (h *Handler) share(ctx caddy.Context) error {
+	shared, err := app.Of(ctx)
+	if err != nil {
+		return err
+	}
+	h.metrics, h.policy.store = shared.Metrics(), shared.Store()
+	if h.policy.book, err = openBook(h.metrics.Sessions); err != nil {
+		return err
+	}
+	h.hasBook = true
+	return nil
+}
+
+// ServeHTTP answers the hook. It calls next only where a rule leaves the answer to it, or an allowance of the client's
+// own request leads there. What is wrong with a request is a denial, in the form that the media server takes for one.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	start := time.Now()
 	q, d := h.judge(w, r)
-	h.report(r, q, d)
-	if h.ReportOnly && !d.Allow {
+	h.report(r, q, d, start)
+	if h.ReportOnly && !d.Allow && !d.Forward {
 		d = Decision{Allow: true, Rule: d.Rule, Code: verdict.OK}
 	}
-	return h.answer(w, q, d)
+	if d.Forward || d.Allow && h.inline {
+		return next.ServeHTTP(w, r)
+	}
+	sent, err := h.answer(w, q, d)
+	if d.opened != nil && (!sent || r.Context().Err() != nil) {
+		// Who did not hear that it may, does not let the client in, and will tell no end of it.
+		ctx := context.WithoutCancel(r.Context())
+		h.policy.release(ctx, d.opened, clock.Now(ctx))
+	}
+	return err
 }
 
 // judge reads the hook and decides. The Request is nil where it could not be decoded. A panic in a dialect is a fault of
@@ -140,9 +177,12 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (q *Request, d D
 	if (r.TLS != nil && !r.TLS.HandshakeComplete) || r.Header.Get("Early-Data") == "1" {
 		return nil, Deny(verdict.Errorf(verdict.Unavailable, "the request came in TLS early data").WithStatus(http.StatusTooEarly))
 	}
-	data, err := body.Capture(w, r, MaxBody, h.bodyWithin)
-	if err != nil {
-		return nil, Deny(err)
+	var data []byte
+	var err error
+	if !h.inline {
+		if data, err = body.Capture(w, r, MaxBody, h.bodyWithin); err != nil {
+			return nil, Deny(err)
+		}
 	}
 	if q, err = h.dialect.Decode(r, data); err != nil {
 		return nil, Deny(err)
@@ -150,17 +190,22 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (q *Request, d D
 	if err = q.Check(); err != nil {
 		return nil, Deny(err)
 	}
-	if q.Event == Close || q.Event == Notice {
-		return q, Decision{Allow: true, Code: verdict.OK}
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), decideWithin)
 	defer cancel()
+	if q.Event == Close || q.Event == Notice {
+		if q.Event == Close && !h.ReportOnly {
+			h.policy.end(ctx, q, clock.Now(ctx))
+		}
+		return q, Decision{Allow: true, Code: verdict.OK, Forward: h.policy.forwards(q)}
+	}
 	return q, h.policy.decide(ctx, q, clock.Now(ctx))
 }
 
-// answer writes the decision as the dialect encodes it, whole or not at all. What cannot be encoded becomes a denial.
-func (h *Handler) answer(w http.ResponseWriter, q *Request, d Decision) error {
+// answer writes the decision as the dialect encodes it, whole or not at all, and says whether it did. What cannot be
+// encoded becomes a denial.
+func (h *Handler) answer(w http.ResponseWriter, q *Request, d Decision) (sent bool, err error) {
 	held, err := h.encode(w, q, d)
+	encoded := err == nil
 	if err != nil {
 		h.logger.Error("encoding the answer to a stream hook", zap.String("dialect", h.name), zap.Error(err))
 		held, err = h.encode(w, nil, Deny(verdict.Errorf(verdict.Unavailable, "no answer")))
@@ -169,7 +214,8 @@ func (h *Handler) answer(w http.ResponseWriter, q *Request, d Decision) error {
 		// Not even a denial. No header that an earlier handler set may stand in its place.
 		held = &reply{header: make(http.Header), status: http.StatusServiceUnavailable}
 	}
-	return held.send(w)
+	err = held.send(w)
+	return encoded && err == nil, err
 }
 
 // encode asks the dialect for its answer. A panic is an error.
@@ -183,23 +229,48 @@ func (h *Handler) encode(w http.ResponseWriter, q *Request, d Decision) (held *r
 	return held, h.dialect.Encode(held, q, d)
 }
 
-// report is the one place where a decision becomes visible: in the placeholders, the access log, and the log. Of what
-// the client chose it shows the stream alone, which has passed CheckName.
-func (h *Handler) report(r *http.Request, q *Request, d Decision) {
+// report is the one place where a decision becomes visible: in the metrics, the decision log, the placeholders, the
+// trace, the access log, and the log. Of what the client chose, placeholders and logs show the stream alone, which has
+// passed CheckName.
+func (h *Handler) report(r *http.Request, q *Request, d Decision, start time.Time) {
 	ctx := r.Context()
 	decision := "deny"
-	if d.Allow {
+	switch {
+	case d.Forward:
+		decision = "forward"
+	case d.Allow:
 		decision = "allow"
 	}
-	var mode, app, name, stream, clientIP string
+	var mode, appName, name, stream, clientIP string
 	if q != nil {
-		mode, app, name, stream = string(q.Mode), q.App, q.Name, q.Stream()
+		mode, appName, name, stream = string(q.Mode), q.App, q.Name, q.Stream()
 		if q.IP.IsValid() {
 			clientIP = q.IP.String()
 		}
 		if q.Event == Close || q.Event == Notice {
 			decision = "notice"
 		}
+	}
+
+	took := time.Since(start)
+	h.metrics.Stream(h.name, mode, decision, d.Rule, took)
+	record := app.Decision{
+		Time: start, Handler: app.HandlerStream, Scheme: h.name, Allowed: d.Allow, Decision: decision,
+		Reason: d.Code, Detail: d.Detail, Stream: stream, Mode: mode, Rule: d.Rule, ClientIP: clientIP,
+		Duration: took, ReportOnly: h.ReportOnly, Steps: d.steps,
+	}
+	if q != nil {
+		record.Agent = q.Agent
+	}
+	if !d.Allow && !d.Forward {
+		record.Status = d.HTTPStatus()
+	}
+	app.Decisions().Record(record)
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		span.SetAttributes(
+			attribute.String("stream_auth.dialect", h.name), attribute.String("stream_auth.mode", mode),
+			attribute.String("stream_auth.stream", stream), attribute.String("stream_auth.decision", decision),
+			attribute.String("stream_auth.rule", d.Rule), attribute.String("stream_auth.reason", string(d.Code)))
 	}
 
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
@@ -209,15 +280,18 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision) {
 		} {
 			repl.Set("http.stream_auth."+key, value)
 		}
-		if d.Allow && d.Subject != "" {
+		if (d.Allow || d.Forward) && d.Subject != "" {
 			repl.Set("http.auth.user.id", d.Subject)
 		}
 	}
 
 	fields := []zap.Field{
-		zap.String("dialect", h.name), zap.String("mode", mode), zap.String("app", app), zap.String("stream", name),
+		zap.String("dialect", h.name), zap.String("mode", mode), zap.String("app", appName), zap.String("stream", name),
 		zap.String("decision", decision), zap.String("rule", d.Rule), zap.String("reason", string(d.Code)),
 		zap.String("client_ip", clientIP), zap.String("detail", d.Detail),
+	}
+	if d.Reason != "" {
+		fields = append(fields, zap.String("said", d.Reason))
 	}
 	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Set(zap.Dict("stream_auth", fields...))
@@ -225,9 +299,28 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision) {
 	if d.Allow {
 		return
 	}
+	if d.Forward {
+		if entry := h.logger.Check(zapcore.DebugLevel, "stream forwarded"); entry != nil {
+			entry.Write(fields...)
+		}
+		return
+	}
 	if entry := h.logger.Check(zapcore.InfoLevel, "stream denied"); entry != nil {
 		entry.Write(append(fields, zap.Int("status", d.HTTPStatus()), zap.Bool("report_only", h.ReportOnly))...)
 	}
+}
+
+// Cleanup lets go of the book of sessions, and of what the tokens hold.
+func (h *Handler) Cleanup() error {
+	var all error
+	for _, t := range h.Tokens {
+		all = errors.Join(all, t.cleanup())
+	}
+	if h.hasBook {
+		h.hasBook = false
+		all = errors.Join(all, closeBook())
+	}
+	return all
 }
 
 // reply holds an answer back until it is whole.
@@ -270,6 +363,7 @@ func (a *reply) send(w http.ResponseWriter) error {
 var (
 	_ caddy.Module                = (*Handler)(nil)
 	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 	_ http.ResponseWriter         = (*reply)(nil)
 )

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 	"go.uber.org/zap"
 
@@ -53,7 +54,13 @@ func (f fake) Encode(w http.ResponseWriter, q *Request, d Decision) error {
 }
 
 func newHandler(dialect Dialect, p *policy) *Handler {
-	return &Handler{dialect: dialect, name: "fake", policy: p, logger: zap.NewNop(), bodyWithin: time.Minute}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	shared := new(app.App)
+	if err := shared.Provision(ctx); err != nil {
+		panic(err)
+	}
+	return &Handler{dialect: dialect, name: "fake", policy: p, metrics: shared.Metrics(), logger: zap.NewNop(), bodyWithin: time.Minute}
 }
 
 // serve asks a handler, with the headers that an earlier one set.

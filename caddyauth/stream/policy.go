@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/app"
+	"github.com/caddyauth/callbacks/caddyauth/store"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -17,10 +21,17 @@ const fallbackName = "fallback"
 
 // policy decides by rules.
 type policy struct {
-	rules  []*Rule
-	tokens []*Token
-	allow  bool // the fallback
-	limits bool // whether the server can end an allowance
+	rules   []*Rule
+	tokens  []*Token
+	allow   bool // the fallback
+	limits  bool // whether the server can end an allowance
+	observe bool // whether nothing is denied, and no session counted
+
+	dialect string
+	ability Ability
+	book    *book
+	store   store.Store
+	logger  *zap.Logger
 }
 
 // provision compiles tokens and rules for a server that is able to do what ability says.
@@ -35,6 +46,9 @@ func (p *policy) provision(ctx caddy.Context, ability Ability) error {
 		}
 		names[t.Name] = true
 		if err := t.provision(ctx, ability); err != nil {
+			if t.Name == "" {
+				return fmt.Errorf("token: %w", err)
+			}
 			return fmt.Errorf("token %s: %w", t.Name, err)
 		}
 	}
@@ -76,29 +90,39 @@ type presented struct {
 // decide asks the rules in their order; the first whose conditions all hold decides.
 func (p *policy) decide(ctx context.Context, q *Request, now time.Time) Decision {
 	e := &evaluation{policy: p, ctx: ctx, q: q, now: now, presented: make(map[*Token]presented), left: never}
+	var steps []app.Step
 	for i, rule := range p.rules {
 		m, err := rule.judge(e)
 		if err != nil {
 			d := Deny(err)
 			d.Rule = rule.label(i)
-			return d
+			return d.asked(steps, d.Rule, string(d.Code))
 		}
 		if m.holds {
-			return e.conclude(rule, rule.label(i), m)
+			return e.conclude(rule, rule.label(i), m).asked(steps, rule.label(i), "holds: "+rule.Action)
 		}
+		steps = append(steps, app.Step{Name: rule.label(i), Outcome: "does not hold"})
 	}
 	if p.allow {
-		return e.conclude(&Rule{Action: "allow"}, fallbackName, match{left: never})
+		return e.conclude(&Rule{Action: "allow"}, fallbackName, match{left: never}).asked(steps, fallbackName, "allow")
 	}
-	return e.deny(fallbackName, "no rule allows it")
+	return e.deny(fallbackName, "no rule allows it").asked(steps, fallbackName, "deny")
 }
 
 // conclude makes the decision of a rule whose conditions hold.
 func (e *evaluation) conclude(rule *Rule, name string, m match) Decision {
+	if rule.Forward {
+		d := Decision{Forward: true, Rule: name, Code: verdict.OK, Subject: m.subject(), Detail: "left to the next handler"}
+		_ = rule.apply(&d, e.q, m.token) // which fails on a rename alone
+		return d
+	}
 	if rule.denies() {
 		d := e.deny(name, "the rule denies it")
+		if m.doubt != nil {
+			d.Detail = "the rule denies it, for want of an answer to when: " + m.doubt.Error()
+		}
 		d.Subject = m.subject()
-		rule.apply(&d, e.q, m.token)
+		_ = rule.apply(&d, e.q, m.token)
 		return d
 	}
 	d := Decision{Allow: true, Rule: name, Code: verdict.OK, Subject: m.subject()}
@@ -107,7 +131,7 @@ func (e *evaluation) conclude(rule *Rule, name string, m match) Decision {
 		left = min(e.left, m.left)
 	}
 	if rule.TimeLimit != 0 {
-		left = min(left, time.Duration(rule.TimeLimit))
+		left = min(left, time.Duration(rule.TimeLimit)-e.now.Sub(e.start()))
 	}
 	if rule.TimeLimitToken {
 		if m.token == nil || m.token.expires.IsZero() {
@@ -121,8 +145,21 @@ func (e *evaluation) conclude(rule *Rule, name string, m match) Decision {
 			return e.expired(name, "no time is left")
 		}
 	}
-	rule.apply(&d, e.q, m.token)
+	err := rule.apply(&d, e.q, m.token)
+	if err == nil {
+		err = e.admit(rule, name, &d, m)
+	}
+	if err != nil {
+		refused := Deny(err)
+		refused.Rule, refused.Subject, refused.Reason = name, d.Subject, d.Reason
+		return refused
+	}
 	return d
+}
+
+// forwards reports whether a notification goes to the next handler, as the question did or would have.
+func (p *policy) forwards(q *Request) bool {
+	return slices.ContainsFunc(p.rules, func(rule *Rule) bool { return rule.Forward && rule.hold(q, true) })
 }
 
 // subject is who the token is for, else the user.

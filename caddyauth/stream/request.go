@@ -50,8 +50,9 @@ type Request struct {
 	// IP is the client's address as the server reports it, unmapped and without zone; the zero Addr if not told.
 	IP netip.Addr
 
-	// Server and Session: the media server and the client's session on it, where it names them. Session is empty where
-	// the server has no session ids.
+	// Server and Session: the media server and the client's session on it, where it names them. Session is the same on
+	// every event of one session, and no other's at the same time on this server in this mode: where several streams
+	// share a connection, the connection's id is not enough. It is empty where the server has no such thing.
 	Server, Session string
 
 	// Listeners, Listened24h and Listened7d are counters that the server reports; nil if it did not.
@@ -63,6 +64,10 @@ type Request struct {
 	// nothing in it counts.
 	Query    url.Values
 	QueryErr error
+
+	// Truncated says that the server has cut off what the client asked for, or may have: a credential in Query is then
+	// perhaps a part of one, and a refusal of it says so.
+	Truncated bool
 
 	// User and Password are the client's, as the server hands them on.
 	User, Password string
@@ -87,7 +92,8 @@ func (r *Request) Stream() string {
 }
 
 // Check refuses what no rule could judge: a stream that fails CheckName, an event or a mode that is none. The handler
-// calls it on all that a dialect decodes.
+// calls it on all that a dialect decodes. What needs no decision may be without a stream: the end of a connection, a
+// server that has started.
 func (r *Request) Check() error {
 	switch r.Event {
 	case Open, Renew:
@@ -102,6 +108,9 @@ func (r *Request) Check() error {
 		if err := CheckName(r.App); err != nil {
 			return err
 		}
+	}
+	if r.Name == "" && (r.Event == Close || r.Event == Notice) {
+		return nil
 	}
 	return CheckName(r.Name)
 }

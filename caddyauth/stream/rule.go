@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,7 +55,7 @@ func (r *Rule) provision(ability Ability, tokens []*Token) error {
 			}
 		}
 	}
-	if err := r.Conditions.provision(tokens); err != nil {
+	if err := r.Conditions.provision(ability, tokens); err != nil {
 		return err
 	}
 	if r.TimeLimitToken {
@@ -62,7 +63,13 @@ func (r *Rule) provision(ability Ability, tokens []*Token) error {
 			return err
 		}
 	}
-	return r.Effects.provision(r.denies())
+	if err := r.Effects.provision(r.denies()); err != nil {
+		return err
+	}
+	if r.MaxSessions != nil {
+		return r.MaxSessions.provision(r, ability, tokens)
+	}
+	return nil
 }
 
 // checkTimeLimitToken refuses `time_limit token` where there may be no token, or none that ends.
@@ -71,7 +78,7 @@ func (r *Rule) checkTimeLimitToken(tokens []*Token) error {
 		return fmt.Errorf("time_limit token: the rule must require a valid token")
 	}
 	for _, t := range tokens {
-		if r.takes(t) && t.JWT == nil {
+		if r.takes(t) && len(t.Static) > 0 {
 			return fmt.Errorf("time_limit token: static tokens do not expire")
 		}
 	}
@@ -111,6 +118,7 @@ type match struct {
 	left  time.Duration // how much more listening they hold for
 	token *accepted     // the token that they held for; nil if none was asked for
 	user  string        // the user name that they held for
+	doubt error         // why a condition holds that could not be evaluated
 }
 
 // judge holds the rule's conditions against the request, the cheap ones first, so that a password or a token is judged
@@ -124,6 +132,9 @@ func (r *Rule) judge(e *evaluation) (match, error) {
 		return match{}, nil
 	}
 	m := match{left: never}
+	if ok, err := r.holdWhen(e, &m, false); err != nil || !ok {
+		return match{}, err
+	}
 	if r.checker != nil {
 		if e.q.User == "" && e.q.Password == "" {
 			e.note(verdict.Errorf(verdict.Missing, "no user name and password"))
@@ -141,6 +152,9 @@ func (r *Rule) judge(e *evaluation) (match, error) {
 		}
 		m.token = a
 	}
+	if ok, err := r.holdWhen(e, &m, true); err != nil || !ok {
+		return match{}, err
+	}
 	if !holds {
 		// All but the time listened holds: the client may stay until that does too.
 		e.left = min(e.left, change)
@@ -148,4 +162,44 @@ func (r *Rule) judge(e *evaluation) (match, error) {
 	}
 	m.holds, m.left = true, change
 	return m, nil
+}
+
+// anyToken is a rule that asks for a valid token of any kind.
+var anyToken = &Rule{Conditions: Conditions{Token: []string{"valid"}}}
+
+// holdWhen reports whether the expressions hold: those that look at what a valid token says, or the others. One that
+// comes to no answer counts against the client.
+func (r *Rule) holdWhen(e *evaluation, m *match, withToken bool) (bool, error) {
+	for _, w := range r.when {
+		if w.asksToken() != withToken {
+			continue
+		}
+		s := whenSubject{Request: e.q, subject: m.subject()}
+		if a := m.token; a != nil || withToken && len(e.tokens) > 0 {
+			if a == nil {
+				// The rule asks for no token by itself: any that is valid will do, and none leaves the claims empty.
+				var err error
+				if _, a, err = e.findToken(anyToken); err != nil {
+					return false, err
+				}
+			}
+			if a != nil && a.claims != nil {
+				s.claims, _ = a.claims.Claims.Any().(map[string]any)
+			}
+			s.subject = match{token: a, user: m.user}.subject()
+		}
+		holds, err := w.holds(e.ctx, s, e.now)
+		switch {
+		case err != nil && verdict.Of(err).Reason == verdict.Unavailable && !errors.Is(err, errWhen):
+			return false, err
+		case err != nil && r.denies():
+			m.doubt = err
+		case err != nil:
+			e.note(verdict.Errorf(verdict.Denied, "when: %v", err))
+			return false, nil
+		case !holds:
+			return false, nil
+		}
+	}
+	return true, nil
 }

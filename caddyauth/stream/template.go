@@ -96,6 +96,18 @@ func parseURLTemplate(text string) (template, error) {
 	return t, nil
 }
 
+// parseNameTemplate is parseTemplate for the name of a stream.
+func parseNameTemplate(text string) (template, error) {
+	t, err := parseTemplate(text)
+	if err != nil {
+		return template{}, err
+	}
+	if CheckName(t.expand(func(string) string { return "x" }, nil)) != nil {
+		return template{}, errors.New("is no name of a stream")
+	}
+	return t, nil
+}
+
 // expand puts in what values has for each placeholder, after escape, which may be nil.
 func (t template) expand(values, escape func(string) string) string {
 	var b strings.Builder

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
 	"github.com/caddyauth/callbacks/caddyauth/internal/secret"
+	"github.com/caddyauth/callbacks/caddyauth/internal/shorttoken"
 	"github.com/caddyauth/callbacks/caddyauth/internal/strictjson"
 	"github.com/caddyauth/callbacks/caddyauth/token"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
@@ -20,7 +21,7 @@ import (
 )
 
 // Token is one way of judging the credential that a client gave the media server: where it is, and what it must be.
-// Either JWT or Static is set.
+// One of JWT, Static and Signed is set.
 type Token struct {
 	// The name by which the rules' `token` condition asks for it. One of several may be without. Default: none.
 	Name string `json:"name,omitempty"`
@@ -36,12 +37,18 @@ type Token struct {
 	// it. Values take `{env.*}` and `{file.*}` placeholders.
 	Static []string `json:"static,omitempty"`
 
+	// The secrets of short signed tokens, which are bound to a stream, a mode and a time; any of them matches. Values take
+	// placeholders.
+	Signed []credential.Secret `json:"signed,omitempty"`
+
 	// The claim that names the streams a token is good for: `name`, `app/name`, a list, or patterns of those, where `*`
 	// stands within a path segment and `**` across them. What has a slash names the app too, where the server has apps.
-	// A token without the claim is not valid. Default: `stream`.
+	// A token without the claim is not valid. `mediamtx_permissions` is read as MediaMTX does: it says what a token is
+	// good for, too. Default: `stream`.
 	StreamClaim string `json:"stream_claim,omitempty"`
 
-	// Whether a token without that claim is good for every stream.
+	// Whether a token without that claim is good for every stream; of the short signed ones, whether those are good that
+	// were made for every stream.
 	AnyStream bool `json:"any_stream,omitempty"`
 
 	// The claim that says what a token is good for: `publish`, `play` or a list. A token without it is good for playing
@@ -53,13 +60,15 @@ type Token struct {
 	IPClaim string `json:"ip_claim,omitempty"`
 
 	static []secret.Value
+	signed []secret.Value
 }
 
 // accepted is a credential that is good for the request.
 type accepted struct {
-	subject string
-	expires time.Time // zero: never
-	claims  *jose.Token
+	subject   string
+	expires   time.Time // zero: never
+	claims    *jose.Token
+	presented string
 }
 
 // provision resolves the token's secrets and refuses what could not hold with a server that is able to do what ability
@@ -68,24 +77,23 @@ func (t *Token) provision(ctx caddy.Context, ability Ability) error {
 	switch {
 	case t.Name == "valid" || t.Name == "absent":
 		return fmt.Errorf("a token cannot be named %s: the word has a meaning of its own", t.Name)
-	case (t.JWT != nil) == (len(t.Static) > 0):
-		return errors.New("needs either jwt or static")
+	case howMany(t.JWT != nil, len(t.Static) > 0, len(t.Signed) > 0) != 1:
+		return errors.New("needs one of jwt, static and signed")
 	case t.JWT != nil:
 		if err := t.JWT.Provision(ctx); err != nil {
 			return fmt.Errorf("jwt: %w", err)
 		}
-	case t.StreamClaim != "" || t.AnyStream || t.ModeClaim != "" || t.IPClaim != "":
-		return errors.New("static tokens carry no claims: stream_claim, any_stream, mode_claim and ip_claim say nothing about them")
-	default:
-		secrets := make([]credential.Secret, len(t.Static))
-		for i, value := range t.Static {
-			secrets[i].Value = value
-		}
-		var err error
-		if t.static, err = credential.Resolve("static", secrets, nil); err != nil {
-			return err
-		}
-		credential.WarnWeak(ctx.Logger(), "static token", t.static)
+	case t.StreamClaim != "" || t.ModeClaim != "" || t.IPClaim != "":
+		return errors.New("only tokens of jwt carry claims: stream_claim, mode_claim and ip_claim say nothing about others")
+	}
+	switch {
+	case t.AnyStream && len(t.Static) > 0:
+		return errors.New("static tokens name no stream: any_stream says nothing about them")
+	case t.StreamClaim == mediaMTXClaim && (t.ModeClaim != "" || t.AnyStream):
+		return errors.New("the claim " + mediaMTXClaim + " says what a token is good for: it goes without mode_claim and any_stream")
+	}
+	if err := t.provisionSecrets(ctx); err != nil {
+		return err
 	}
 	for target, usual := range map[*string]string{&t.StreamClaim: "stream", &t.ModeClaim: "mode", &t.IPClaim: "ip"} {
 		if *target == "" {
@@ -104,6 +112,43 @@ func (t *Token) provision(ctx caddy.Context, ability Ability) error {
 		}
 	}
 	return nil
+}
+
+// cleanup lets go of keys that others publish.
+func (t *Token) cleanup() error {
+	if t == nil || t.JWT == nil {
+		return nil
+	}
+	return t.JWT.Cleanup()
+}
+
+// provisionSecrets resolves fixed tokens, and the secrets of short ones.
+func (t *Token) provisionSecrets(ctx caddy.Context) error {
+	fixed := make([]credential.Secret, len(t.Static))
+	for i, value := range t.Static {
+		fixed[i].Value = value
+	}
+	var err error
+	if t.static, err = credential.Resolve("static", fixed, nil); err != nil {
+		return err
+	}
+	credential.WarnWeak(ctx.Logger(), "static token", t.static)
+	if t.signed, err = credential.Resolve("signed", t.Signed, nil); err != nil {
+		return err
+	}
+	credential.WarnWeak(ctx.Logger(), "signed", t.signed)
+	return nil
+}
+
+// howMany says how many of conditions are true.
+func howMany(conditions ...bool) int {
+	n := 0
+	for _, is := range conditions {
+		if is {
+			n++
+		}
+	}
+	return n
 }
 
 // check refuses a place that there is not.
@@ -169,24 +214,82 @@ func (t *Token) judge(ctx context.Context, q *Request, now time.Time) (*accepted
 		return nil, err
 	}
 	if presented == "" {
-		return nil, verdict.Errorf(verdict.Missing, "no token")
+		err = verdict.Errorf(verdict.Missing, "no token")
+	} else {
+		var a *accepted
+		if a, err = t.check(ctx, q, presented, now); err == nil {
+			a.presented = presented
+			return a, nil
+		}
 	}
-	if t.JWT == nil {
+	if refusal := verdict.Of(err); q.Truncated && refusal.Reason != verdict.Unavailable {
+		reason := verdict.BadCredential
+		if presented == "" {
+			reason = verdict.Missing
+		}
+		return nil, verdict.Errorf(reason, "the media server passed on only the beginning of what the client asked for (truncated): the token is cut off")
+	}
+	return nil, err
+}
+
+// check checks a credential that there is.
+func (t *Token) check(ctx context.Context, q *Request, presented string, now time.Time) (*accepted, error) {
+	switch {
+	case len(t.static) > 0:
 		if _, ok := secret.Match(t.static, []byte(presented)); !ok {
 			return nil, verdict.Errorf(verdict.BadSignature, "not a known token")
 		}
 		return new(accepted), nil
+	case len(t.signed) > 0:
+		short, _, err := shorttoken.Verify(presented, t.signed, t.streams(q), string(q.Mode), now)
+		if err != nil {
+			return nil, err
+		}
+		return &accepted{subject: short.Subject, expires: short.Expires}, nil
 	}
 	claims, err := t.JWT.Verify(ctx, presented, now)
 	if err != nil {
 		return nil, err
 	}
-	for _, check := range []func(*Request, strictjson.Value) error{t.checkStream, t.checkMode, t.checkIP} {
+	checks := []func(*Request, strictjson.Value) error{t.checkStream, t.checkMode, t.checkIP}
+	if t.StreamClaim == mediaMTXClaim {
+		checks = []func(*Request, strictjson.Value) error{checkMediaMTX, t.checkIP}
+	}
+	for _, check := range checks {
 		if err := check(q, claims.Claims); err != nil {
 			return nil, err
 		}
 	}
 	return &accepted{subject: claims.Subject, expires: t.expires(claims), claims: claims}, nil
+}
+
+// identify tells whose credential it is, if nothing more: of one that is genuine it gives the subject and the claims,
+// though it may be over, or for something else.
+func (t *Token) identify(ctx context.Context, q *Request, presented string, now time.Time) *accepted {
+	a := &accepted{presented: presented}
+	switch {
+	case t.JWT != nil:
+		if claims, _ := t.JWT.Verify(ctx, presented, now); claims != nil {
+			a.subject, a.claims = claims.Subject, claims
+		}
+	case len(t.signed) > 0:
+		short, _, _ := shorttoken.Verify(presented, t.signed, t.streams(q), string(q.Mode), now)
+		a.subject = short.Subject
+	}
+	return a
+}
+
+// streams are the names under which a short token may have been made for the stream of q. As with claims, only a name
+// without a slash goes without its app.
+func (t *Token) streams(q *Request) []string {
+	names := []string{q.Stream()}
+	if q.App != "" && !strings.Contains(q.Name, "/") {
+		names = append(names, q.Name)
+	}
+	if t.AnyStream {
+		names = append(names, "")
+	}
+	return names
 }
 
 // expires returns when a token ends: at its `exp`, or when max_age is over.

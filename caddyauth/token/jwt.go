@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
+	"github.com/caddyauth/callbacks/caddyauth/internal/jwks"
 	"github.com/caddyauth/callbacks/caddyauth/internal/strictjson"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 
@@ -27,6 +28,7 @@ import (
 const DefaultLeeway = time.Minute
 
 // JWT says what a signed token must be (RFC 7519). A token must carry `exp`, unless `max_age` bounds its age by `iat`.
+// Its keys come from one of secrets, public keys, a key set, or OpenID provider metadata.
 type JWT struct {
 	// The secrets of HMAC-signed tokens; any of them matches. Values take `{env.*}` and `{file.*}` placeholders.
 	Secrets []credential.Secret `json:"secrets,omitempty"`
@@ -35,15 +37,23 @@ type JWT struct {
 	// the PEM text itself, by way of a placeholder.
 	PublicKeys []credential.Secret `json:"public_keys,omitempty"`
 
+	// The URL or the file of a JWK Set (RFC 7517 §5). A URL is https, or http to this machine; it is asked when a token
+	// first needs its keys, never while the config is loaded. A file is read anew when it changes. Takes placeholders.
+	JWKS string `json:"jwks,omitempty"`
+
+	// The URL of OpenID provider metadata, which names the key set and the issuer. Takes placeholders.
+	OpenIDConfiguration string `json:"openid_configuration,omitempty"`
+
 	// The algorithms that a token may be signed with, of one family (RFC 7518 §3.1): HS256, HS384, HS512; RS256, RS384,
-	// RS512; PS256, PS384, PS512; ES256, ES384, ES512; EdDSA. Default: HS256 with secrets, else the usual one of the
-	// public keys' type: RS256, ES256, ES384, ES512 or EdDSA.
+	// RS512; PS256, PS384, PS512; ES256, ES384, ES512; EdDSA. Default: HS256 with secrets; the usual one of the public
+	// keys' type: RS256, ES256, ES384, ES512 or EdDSA; RS256 with a key set or provider metadata.
 	Algorithms []string `json:"algorithms,omitempty"`
 
-	// The issuers (`iss`) of which a token must have one. Default: any, or none.
+	// The issuers (`iss`) of which a token must have one. Default: any, or none; with provider metadata, its issuer.
 	Issuers []string `json:"issuers,omitempty"`
 
-	// The audiences (`aud`) of which a token must have one. Default: any, or none.
+	// The audiences (`aud`) of which a token must have one. Required with a key set or provider metadata, whose tokens
+	// are made for others too. Default: any, or none.
 	Audiences []string `json:"audiences,omitempty"`
 
 	// Further claims, every one of which must have one of the values listed for it.
@@ -58,6 +68,7 @@ type JWT struct {
 
 	policy jose.Policy
 	claims []Claim
+	keys   *Keys // that others publish; nil where the keys are ours
 }
 
 // Claim is a claim that must have one of several values.
@@ -70,28 +81,24 @@ type Claim struct {
 	Values []string `json:"values,omitempty"`
 }
 
-// Provision resolves the secrets and keys, and refuses what could not hold.
+// Provision resolves the secrets and keys, and refuses what could not hold. Keys that others publish are not fetched yet.
 func (j *JWT) Provision(ctx caddy.Context) error {
-	var err error
-	if (len(j.Secrets) > 0) == (len(j.PublicKeys) > 0) {
-		return fmt.Errorf("jwt needs either secret or public_key")
+	sources := 0
+	for _, given := range []bool{len(j.Secrets) > 0, len(j.PublicKeys) > 0, j.JWKS != "", j.OpenIDConfiguration != ""} {
+		if given {
+			sources++
+		}
 	}
-	var keys []jose.Key
-	var usual []string
-	if len(j.Secrets) > 0 {
-		secrets, err := credential.Resolve("secret", j.Secrets, nil)
-		if err != nil {
-			return err
-		}
-		credential.WarnWeak(ctx.Logger(), "secret", secrets)
-		for _, s := range secrets {
-			keys = append(keys, jose.SecretKey(s.Label(), s.Bytes()))
-		}
-		usual = []string{"HS256"}
-	} else if keys, usual, err = loadPublicKeys(j.PublicKeys); err != nil {
+	if sources != 1 {
+		return fmt.Errorf("jwt needs one source of keys: secret, public_key, jwks or openid_configuration")
+	}
+	if j.isShared() && len(j.Audiences) == 0 {
+		return fmt.Errorf("audience is required with jwks and openid_configuration: their tokens are made for others too")
+	}
+	keys, usual, err := j.ownKeys(ctx)
+	if err != nil {
 		return err
 	}
-
 	j.policy = jose.Policy{
 		Algorithms:    j.Algorithms,
 		Keys:          func(context.Context, *jose.Token) ([]jose.Key, error) { return keys, nil },
@@ -128,6 +135,85 @@ func (j *JWT) Provision(ctx caddy.Context) error {
 	for _, key := range keys {
 		if !slices.ContainsFunc(j.policy.Algorithms, key.Fits) {
 			return fmt.Errorf("key %s cannot be used with %s", key.Label, strings.Join(j.policy.Algorithms, ", "))
+		}
+	}
+	if !j.isShared() {
+		return nil
+	}
+	if err := checkPublished(j.policy.Algorithms); err != nil {
+		return err
+	}
+	if j.keys, err = j.openKeys(ctx); err != nil {
+		return err
+	}
+	j.policy.Keys = j.keys.Find
+	return nil
+}
+
+// isShared reports whether the keys sign tokens for others too.
+func (j *JWT) isShared() bool { return j.JWKS != "" || j.OpenIDConfiguration != "" }
+
+// ownKeys gives the keys that stand in the configuration, and the usual algorithms.
+func (j *JWT) ownKeys(ctx caddy.Context) (keys []jose.Key, usual []string, err error) {
+	switch {
+	case j.isShared():
+		return nil, []string{"RS256"}, nil
+	case len(j.PublicKeys) > 0:
+		return loadPublicKeys(j.PublicKeys)
+	}
+	secrets, err := credential.Resolve("secret", j.Secrets, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	credential.WarnWeak(ctx.Logger(), "secret", secrets)
+	for _, s := range secrets {
+		keys = append(keys, jose.SecretKey(s.Label(), s.Bytes()))
+	}
+	return keys, []string{"HS256"}, nil
+}
+
+// openKeys opens the set of keys that others publish.
+func (j *JWT) openKeys(ctx caddy.Context) (*Keys, error) {
+	if j.JWKS != "" {
+		return openSet(ctx, j.JWKS)
+	}
+	place, err := credential.Text("openid_configuration", j.OpenIDConfiguration)
+	if err != nil {
+		return nil, err
+	}
+	config := jwks.Config{Metadata: place}
+	if len(j.policy.Issuers) == 1 {
+		config.Issuer = j.policy.Issuers[0]
+	}
+	keys, err := OpenKeys(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("openid_configuration: %w", err)
+	}
+	return keys, nil
+}
+
+// openSet opens the key set of a jwks option: a URL, else the path of a file.
+func openSet(ctx caddy.Context, value string) (*Keys, error) {
+	place, err := credential.Text("jwks", value)
+	if err != nil {
+		return nil, err
+	}
+	config := jwks.Config{File: place}
+	if strings.Contains(place, "://") {
+		config = jwks.Config{JWKS: place}
+	}
+	keys, err := OpenKeys(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("jwks: %w", err)
+	}
+	return keys, nil
+}
+
+// checkPublished refuses algorithms whose keys nobody publishes: what everybody can read is no secret.
+func checkPublished(algorithms []string) error {
+	for _, name := range algorithms {
+		if strings.HasPrefix(name, "HS") {
+			return fmt.Errorf("algorithm %s takes a secret, and published keys are none", name)
 		}
 	}
 	return nil
@@ -192,6 +278,9 @@ func (j *JWT) Skew() time.Duration {
 // too.
 func (j *JWT) Verify(ctx context.Context, compact string, now time.Time) (*jose.Token, error) {
 	t, err := j.policy.Verify(ctx, compact, now)
+	if err == nil && j.keys != nil {
+		err = j.keys.checkIssuer(ctx, t, j.policy.Issuers)
+	}
 	if err != nil {
 		return t, err
 	}
@@ -231,17 +320,25 @@ func (c Claim) is(value strictjson.Value) bool {
 	}
 }
 
+// Cleanup lets go of the keys that others publish.
+func (j *JWT) Cleanup() error {
+	j.keys.Close()
+	return nil
+}
+
 // UnmarshalCaddyfile sets up the token's policy from Caddyfile tokens. Syntax:
 //
 //	jwt {
-//		secret     <value> [<label>]
-//		public_key <pem file> [<label>]
-//		algorithm  <name>...
-//		issuer     <value>...
-//		audience   <value>...
-//		claim      <name> <value>...
-//		max_age    <duration>
-//		leeway     <duration>
+//		secret               <value> [<label>]
+//		public_key           <pem file> [<label>]
+//		jwks                 <url|file>
+//		openid_configuration <url>
+//		algorithm            <name>...
+//		issuer               <value>...
+//		audience             <value>...
+//		claim                <name> <value>...
+//		max_age              <duration>
+//		leeway               <duration>
 //	}
 func (j *JWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its own name
@@ -275,6 +372,10 @@ func (j *JWT) Option(d *caddyfile.Dispenser) (known bool, err error) {
 			return true, err
 		}
 		j.PublicKeys = append(j.PublicKeys, file)
+	case "jwks":
+		return true, credential.One(d, &j.JWKS)
+	case "openid_configuration":
+		return true, credential.One(d, &j.OpenIDConfiguration)
 	case "algorithm":
 		return true, credential.Many(d, &j.Algorithms)
 	case "issuer":
@@ -300,5 +401,6 @@ func (j *JWT) Option(d *caddyfile.Dispenser) (known bool, err error) {
 // Interface guards
 var (
 	_ caddy.Provisioner     = (*JWT)(nil)
+	_ caddy.CleanerUpper    = (*JWT)(nil)
 	_ caddyfile.Unmarshaler = (*JWT)(nil)
 )

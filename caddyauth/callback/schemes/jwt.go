@@ -155,16 +155,18 @@ func isDigest(text, encoding string, digest [sha256.Size]byte) bool {
 // UnmarshalCaddyfile sets up the scheme from Caddyfile tokens. Syntax:
 //
 //	jwt {
-//		secret     <value> [<label>]
-//		public_key <pem file> [<label>]
-//		algorithm  <name>...
-//		issuer     <value>...
-//		audience   <value>...
-//		claim      <name> <value>...
-//		body_hash  <claim> hex|base64
-//		max_age    <duration>
-//		leeway     <duration>
-//		from       header <name> [<prefix>] | query <name>
+//		secret               <value> [<label>]
+//		public_key           <pem file> [<label>]
+//		jwks                 <url|file>
+//		openid_configuration <url>
+//		algorithm            <name>...
+//		issuer               <value>...
+//		audience             <value>...
+//		claim                <name> <value>...
+//		body_hash            <claim> hex|base64
+//		max_age              <duration>
+//		leeway               <duration>
+//		from                 header <name> [<prefix>] | query <name>
 //	}
 func (j *JWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its own name
@@ -215,6 +217,7 @@ func (j *JWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 var (
 	_ caddy.Module          = (*JWT)(nil)
 	_ caddy.Provisioner     = (*JWT)(nil)
+	_ caddy.CleanerUpper    = (*JWT)(nil)
 	_ caddyfile.Unmarshaler = (*JWT)(nil)
 	_ callback.Scheme       = (*JWT)(nil)
 )

@@ -11,9 +11,17 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
+
+// offline says that nothing is called any more.
+var offline atomic.Bool
+
+// GoOffline makes every later call of this process fail as if nothing could be reached. It is for the command that
+// explains a recorded request, and cannot be undone.
+func GoOffline() { offline.Store(true) }
 
 // Parse checks a URL that is to be called: https, or http to this machine (`localhost` or a loopback address); without
 // user info and without a fragment. Its errors do not hold the URL, which may hold a secret.
@@ -143,6 +151,9 @@ func (e *Error) Error() string { return string(e.Failure) }
 // whatever the client would. Its only errors are of type *Error. The whole exchange ends with the context of r.
 func Do(client *http.Client, r *http.Request, limit int64) ([]byte, http.Header, error) {
 	ctx := r.Context()
+	if offline.Load() {
+		return nil, nil, &Error{Failure: Unreachable}
+	}
 	if r.URL.Scheme == "http" {
 		r = r.WithContext(context.WithValue(ctx, reachKey{}, onlyHere))
 	}

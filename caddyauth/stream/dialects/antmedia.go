@@ -49,7 +49,7 @@ var antMediaModes = map[string]stream.Mode{"live": stream.Publish, "publish": st
 
 // Decode reads the hook's JSON.
 func (AntMedia) Decode(r *http.Request, body []byte) (*stream.Request, error) {
-	charset, err := checkPost(r, "application/json", "utf-8", "iso-8859-1")
+	charset, err := checkPost(r, jsonType, "utf-8", "iso-8859-1")
 	if err != nil {
 		return nil, err
 	}
@@ -109,25 +109,6 @@ func (AntMedia) Encode(w http.ResponseWriter, _ *stream.Request, d stream.Decisi
 		refuse(w, d)
 	}
 	return nil
-}
-
-// members reads the members of an object, and keeps the first error.
-type members struct {
-	strictjson.Value
-	err error
-}
-
-// text gives a member that is a text; "" stands for one that is absent or null, as clients send it.
-func (m *members) text(name string) string {
-	value, ok := m.Get(name)
-	if !ok || value.Kind() == strictjson.Null {
-		return ""
-	}
-	text, ok := value.Text()
-	if !ok && m.err == nil {
-		m.err = verdict.Errorf(verdict.Malformed, "%s is not a text", name)
-	}
-	return text
 }
 
 // errJavaMap says that a map's text could be that of more than one map.

@@ -15,11 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-const (
-	formType = "application/x-www-form-urlencoded"
-	jsonType = "application/json"
-)
-
 func post(contentType string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "http://hooks.example/?mount=/x", nil)
 	r.Header.Set("Content-Type", contentType)
@@ -41,7 +36,7 @@ func TestDecode(t *testing.T) {
 			"action=stream_auth&mount=%2flive%2eogg&ip=127%2e0%2e0%2e1&server=127%2e0%2e0%2e1&port=18000&user=dj1&pass=djp%40ss",
 			stream.Request{
 				Event: stream.Open, Action: "stream_auth", Mode: stream.Publish, Name: "live.ogg", Transport: "icecast",
-				IP: loopback, Server: "127.0.0.1:18000", User: "dj1", Password: "djp@ss",
+				IP: loopback, Server: "127.0.0.1:18000", Session: "/live.ogg", User: "dj1", Password: "djp@ss",
 			},
 		},
 		{
@@ -50,7 +45,7 @@ func TestDecode(t *testing.T) {
 			"action=stream_auth&mount=%2flive%2eogg&ip=127%2e0%2e0%2e1&server=127%2e0%2e0%2e1&port=18000&user=dj1&pass=x&admin=1",
 			stream.Request{
 				Event: stream.Open, Action: "stream_auth", Mode: stream.Publish, Name: "live.ogg", Transport: "icecast",
-				IP: loopback, Server: "127.0.0.1:18000", User: "dj1", Password: "x", Fields: map[string]string{"admin": "1"},
+				IP: loopback, Server: "127.0.0.1:18000", Session: "/live.ogg", User: "dj1", Password: "x", Fields: map[string]string{"admin": "1"},
 			},
 		},
 		{
@@ -63,7 +58,10 @@ func TestDecode(t *testing.T) {
 			"icecast: a source that has stopped",
 			Icecast{},
 			"action=mount_remove&mount=%2flive%2eogg&server=127%2e0%2e0%2e1&port=18000",
-			stream.Request{Event: stream.Notice, Action: "mount_remove", Name: "live.ogg", Transport: "icecast", Server: "127.0.0.1:18000"},
+			stream.Request{
+				Event: stream.Close, Action: "mount_remove", Mode: stream.Publish, Name: "live.ogg", Transport: "icecast",
+				Server: "127.0.0.1:18000", Session: "/live.ogg",
+			},
 		},
 		{
 			"icecast: a listener with a token and headers",

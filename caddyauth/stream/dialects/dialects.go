@@ -14,6 +14,12 @@ import (
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 )
 
+// The media types of hooks.
+const (
+	formType = "application/x-www-form-urlencoded"
+	jsonType = "application/json"
+)
+
 // checkPost refuses what is not a POST of this media type, and returns the charset that the request names, in lower
 // case. Charsets other than those listed are refused; none is always taken.
 func checkPost(r *http.Request, mediaType string, charsets ...string) (charset string, err error) {
@@ -35,12 +41,36 @@ func checkPost(r *http.Request, mediaType string, charsets ...string) (charset s
 	return charset, nil
 }
 
+// caller is the address that a hook comes from. It tells media servers apart that do not name themselves.
+func caller(r *http.Request) string {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return addr.Addr().Unmap().String()
+}
+
+// parseArgs reads the query that a client gave a media server, which hands it on as it is. A pair that does not decode is
+// left out: it must not lock out the client that wrote it. A credential that stands twice is refused when it is asked for.
+func parseArgs(query string) url.Values {
+	values, _ := url.ParseQuery(query)
+	return values
+}
+
+// isPlainName reports whether a stream can be renamed to name: the servers take it as it is, some as a part of a URL.
+func isPlainName(name string) bool {
+	return stream.CheckName(name) == nil && !strings.ContainsFunc(name, func(char rune) bool {
+		return !('a' <= char && char <= 'z' || 'A' <= char && char <= 'Z' || '0' <= char && char <= '9' ||
+			strings.ContainsRune("._~-/", char))
+	})
+}
+
 // form is the body of a hook: no field stands twice, for two readers might take the one and the other.
 type form map[string]string
 
 // parseForm reads a body of the type application/x-www-form-urlencoded. The query of the hook's own URL is no part of it.
 func parseForm(r *http.Request, body []byte) (form, error) {
-	if _, err := checkPost(r, "application/x-www-form-urlencoded", "utf-8"); err != nil {
+	if _, err := checkPost(r, formType, "utf-8"); err != nil {
 		return nil, err
 	}
 	values, err := url.ParseQuery(string(body))
@@ -89,13 +119,30 @@ func clean(header http.Header) {
 	}
 }
 
-// refuse writes the status of a denial, which is one of an error whatever d says: 2xx is an allowance to many servers,
-// and 3xx makes some of them ask elsewhere.
-func refuse(w http.ResponseWriter, d stream.Decision) {
-	status := d.HTTPStatus()
-	if status < 400 || status > 599 {
-		status = http.StatusForbidden
+// denialStatus is the status of a denial: one of an error, whatever d says. 2xx is an allowance to many servers, and 3xx
+// makes some of them ask elsewhere.
+func denialStatus(d stream.Decision) int {
+	if status := d.HTTPStatus(); status >= 400 && status <= 599 {
+		return status
 	}
+	return http.StatusForbidden
+}
+
+// denialText is what a denial says to servers that show a text: the rule's own reason, else no more than that it is one.
+func denialText(d stream.Decision) string {
+	switch {
+	case d.Reason != "":
+		return d.Reason
+	case d.Code == verdict.Unavailable:
+		return "unavailable"
+	default:
+		return "denied"
+	}
+}
+
+// refuse writes the status of a denial.
+func refuse(w http.ResponseWriter, d stream.Decision) {
+	status := denialStatus(d)
 	if status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", http.MethodPost)
 	}

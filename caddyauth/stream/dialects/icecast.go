@@ -41,8 +41,10 @@ func (Icecast) Can() stream.Ability {
 		Server: "Icecast",
 		Features: []stream.Feature{
 			stream.FeatureIP, stream.FeatureTransport, stream.FeatureAgent, stream.FeatureUser, stream.FeatureTimeLimit,
+			stream.FeatureMaxSessions,
 		},
 		Sources: []stream.Source{{From: "query", Name: "token"}, {From: "password"}},
+		Closes:  true,
 	}
 }
 
@@ -55,7 +57,7 @@ var icecastEvents = map[string]struct {
 	"stream_auth":     {stream.Open, stream.Publish},
 	"listener_remove": {stream.Close, stream.Play},
 	"mount_add":       {stream.Notice, ""},
-	"mount_remove":    {stream.Notice, ""},
+	"mount_remove":    {stream.Close, stream.Publish},
 }
 
 // icecastFields are the fields that Icecast itself fills in; all others are what the listener sent.
@@ -112,6 +114,9 @@ func decodeIcecast(fields form) (*stream.Request, error) {
 		if _, err := strconv.ParseUint(q.Session, 10, 64); err != nil {
 			return nil, verdict.Errorf(verdict.Malformed, "client is not a number")
 		}
+	}
+	if q.Mode == stream.Publish {
+		q.Session = fields["mount"] // a source has no id, and a mount one source
 	}
 	var err error
 	if q.IP, err = parseIP(fields["ip"]); err != nil {

@@ -36,7 +36,7 @@ func (RadioMast) Can() stream.Ability {
 		Features: []stream.Feature{
 			stream.FeatureIP, stream.FeatureOrigin, stream.FeatureTransport, stream.FeatureAgent, stream.FeatureUser,
 			stream.FeatureListeners, stream.FeatureListened,
-			stream.FeatureTimeLimit, stream.FeaturePreroll, stream.FeaturePostroll, stream.FeatureRedirect,
+			stream.FeatureTimeLimit, stream.FeatureMaxSessions, stream.FeaturePreroll, stream.FeaturePostroll, stream.FeatureRedirect,
 		},
 		Sources: []stream.Source{{From: "query", Name: "token"}, {From: "password"}},
 	}

@@ -1,0 +1,157 @@
+package app
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxSecrets is of how many secrets it is remembered when they were used. Labels stand in configs and key sets; this
+// many are a mistake or an issuer that makes a key for each token, and then the ones unused for the longest time go.
+const maxSecrets = 512
+
+// SecretUse says when a secret last matched, so that an old one can be retired.
+type SecretUse struct {
+	// The scheme that the secret belongs to.
+	Scheme string `json:"scheme,omitempty"`
+
+	// The label of the secret.
+	Key string `json:"key,omitempty"`
+
+	// How often it matched since this process started.
+	Count uint64 `json:"count,omitempty"`
+
+	// When it matched last.
+	Last time.Time `json:"last,omitzero"`
+}
+
+// secretUses remembers when secrets matched. Only the first use of a secret takes the lock.
+type secretUses struct {
+	uses sync.Map // [2]string{scheme, key} → *secretUse
+	mu   sync.Mutex
+	n    int
+}
+
+type secretUse struct {
+	count atomic.Uint64
+	last  atomic.Int64 // unix nanoseconds
+}
+
+func (s *secretUses) used(scheme, key string, at time.Time) {
+	name := [2]string{scheme, key}
+	found, ok := s.uses.Load(name)
+	if !ok {
+		found = s.add(name)
+	}
+	use := found.(*secretUse)
+	use.count.Add(1)
+	use.last.Store(at.UnixNano())
+}
+
+func (s *secretUses) add(name [2]string) any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if found, ok := s.uses.Load(name); ok {
+		return found
+	}
+	if s.n == maxSecrets {
+		var oldest any
+		var since int64
+		s.uses.Range(func(other, use any) bool {
+			if last := use.(*secretUse).last.Load(); oldest == nil || last < since {
+				oldest, since = other, last
+			}
+			return true
+		})
+		s.uses.Delete(oldest)
+		s.n--
+	}
+	s.n++
+	use := new(secretUse)
+	s.uses.Store(name, use)
+	return use
+}
+
+func (s *secretUses) list() []SecretUse {
+	uses := []SecretUse{}
+	s.uses.Range(func(name, use any) bool {
+		n, u := name.([2]string), use.(*secretUse)
+		uses = append(uses, SecretUse{Scheme: n[0], Key: n[1], Count: u.count.Load(), Last: time.Unix(0, u.last.Load()).UTC()})
+		return true
+	})
+	slices.SortFunc(uses, func(a, b SecretUse) int {
+		return cmp.Or(cmp.Compare(a.Scheme, b.Scheme), b.Last.Compare(a.Last), cmp.Compare(a.Key, b.Key))
+	})
+	return uses
+}
+
+// Minute counts the decisions of one minute.
+type Minute struct {
+	// The start of the minute.
+	At time.Time `json:"at,omitzero"`
+
+	// Requests that were accepted or allowed.
+	Allowed uint64 `json:"allowed,omitempty"`
+
+	// Requests that were not, report_only or not.
+	Refused uint64 `json:"refused,omitempty"`
+
+	// The time that the handlers took for all of them, in nanoseconds.
+	Took time.Duration `json:"took,omitempty"`
+}
+
+// keptMinutes is how far Minutes goes back.
+const keptMinutes = 60
+
+// minutes are the counts of the last hour. Only the first decision of a minute takes the lock.
+type minutes struct {
+	mu     sync.Mutex
+	counts [keptMinutes + 1]minuteCount
+}
+
+type minuteCount struct {
+	minute           atomic.Int64 // since 1970
+	allowed, refused atomic.Uint64
+	took             atomic.Int64
+}
+
+func (m *minutes) count(at time.Time, allowed bool, took time.Duration) {
+	minute := at.Unix() / 60
+	if minute < 0 {
+		return
+	}
+	c := &m.counts[minute%int64(len(m.counts))]
+	if c.minute.Load() < minute {
+		m.mu.Lock()
+		if c.minute.Load() < minute {
+			c.allowed.Store(0)
+			c.refused.Store(0)
+			c.took.Store(0)
+			c.minute.Store(minute)
+		}
+		m.mu.Unlock()
+	}
+	if allowed {
+		c.allowed.Add(1)
+	} else {
+		c.refused.Add(1)
+	}
+	c.took.Add(int64(took))
+}
+
+func (m *minutes) list(now time.Time) []Minute {
+	last := now.Unix() / 60
+	list := []Minute{}
+	for minute := last - keptMinutes + 1; minute <= last; minute++ {
+		c := &m.counts[max(minute, 0)%int64(len(m.counts))]
+		if c.minute.Load() != minute {
+			continue
+		}
+		list = append(list, Minute{
+			At: time.Unix(minute*60, 0).UTC(), Allowed: c.allowed.Load(), Refused: c.refused.Load(), Took: time.Duration(c.took.Load()),
+		})
+	}
+	return list
+}

@@ -1,0 +1,94 @@
+package schemes
+
+import (
+	"strings"
+
+	"github.com/caddyauth/callbacks/caddyauth/callback"
+	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
+	"github.com/caddyauth/callbacks/caddyauth/token"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+func init() {
+	caddy.RegisterModule(OAuth2{})
+}
+
+// OAuth2 accepts requests with an OAuth 2.0 access token behind `Bearer` in the Authorization header (RFC 6750 §2.1),
+// and answers the others as RFC 6750 §3 says. A token proves who holds it; no token covers the body.
+type OAuth2 struct {
+	token.OAuth2
+}
+
+// CaddyModule returns the Caddy module information.
+func (OAuth2) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.callback_auth.schemes.oauth2",
+		New: func() caddy.Module { return new(OAuth2) },
+	}
+}
+
+// Traits says where the token is and how dear it is to check.
+func (o *OAuth2) Traits() callback.Traits {
+	cost := callback.CostKey
+	if o.Introspection != nil {
+		cost = callback.CostNetwork
+	}
+	return callback.Traits{
+		Cost:      cost,
+		Places:    []callback.Place{{Header: "Authorization"}},
+		Challenge: bearerChallenge,
+	}
+}
+
+// Verify checks the token.
+func (o *OAuth2) Verify(q *callback.Request) callback.Verdict {
+	compact, err := bearer(q)
+	if err != nil {
+		return o.challenged(q, callback.Refuse(err))
+	}
+	t, err := o.OAuth2.Verify(q.HTTP.Context(), compact, q.Now)
+	v := tokenVerdict(t, err)
+	if !v.OK() {
+		return o.challenged(q, v)
+	}
+	// A token of the client itself may have no subject, or the client as subject (RFC 9068 §2.2).
+	v.User = firstText(t, "sub", "client_id", "azp", "appid")
+	return v
+}
+
+// challenged puts the answer's words on a refusal (RFC 6750 §3.1). Who brought no token learns of no error.
+func (o *OAuth2) challenged(q *callback.Request, v callback.Verdict) callback.Verdict {
+	switch v.Reason {
+	case verdict.Missing, verdict.Unavailable:
+	case verdict.Malformed:
+		v.Challenge = bearerChallenge + `, error="invalid_request"`
+	case verdict.Denied:
+		v.Challenge = bearerChallenge + `, error="insufficient_scope", scope="` + o.RequiredScopes() + `"`
+	default:
+		word, _, _ := strings.Cut(q.HTTP.Header.Get("Authorization"), " ")
+		if strings.EqualFold(word, "Bearer") {
+			v.Challenge = bearerChallenge + `, error="invalid_token"`
+		}
+	}
+	return v
+}
+
+// firstText gives the first of these claims that is there and not empty.
+func firstText(t *jose.Token, names ...string) string {
+	for _, name := range names {
+		if text, ok := t.Text(name); ok && text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+// Interface guards
+var (
+	_ caddy.Module       = (*OAuth2)(nil)
+	_ caddy.Provisioner  = (*OAuth2)(nil)
+	_ caddy.CleanerUpper = (*OAuth2)(nil)
+	_ callback.Scheme    = (*OAuth2)(nil)
+)

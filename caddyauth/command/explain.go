@@ -1,0 +1,276 @@
+package command
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caddyauth/callbacks/caddyauth/app"
+	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
+	"github.com/caddyauth/callbacks/caddyauth/internal/endpoint"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// explaining is one call of `caddy caddyauth explain`.
+type explaining struct {
+	config, at, clientIP string
+	https                bool
+}
+
+func explainCommand() *cobra.Command {
+	e := new(explaining)
+	cmd := &cobra.Command{
+		Use:   "explain --config <Caddyfile> < request.http",
+		Short: "Says what would be decided about a recorded request, and why",
+		Long: `
+Reads an HTTP request, as it stands on the wire, from standard input, runs it
+through the configuration, and says step by step what callback_auth and
+stream_auth would decide about it, and what they would answer.
+
+It works offline. The receiver is not called: where a request would be passed
+on, that is said. Keys that others publish, introspection and Redis are not
+asked: what depends on them is undecided, and replay memory is empty.
+
+A body without a Content-Length is all that follows the empty line. Give the
+time of the recording with --at, or everything in it is too old.
+`,
+		Example:      `  caddy caddyauth explain --config Caddyfile --at 2026-11-22T10:00:00Z < request.http`,
+		Args:         cobra.NoArgs,
+		SilenceUsage: true,
+		RunE:         func(cmd *cobra.Command, _ []string) error { return e.run(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&e.config, "config", "c", "Caddyfile", "Configuration: a Caddyfile, or JSON where its name ends in .json")
+	flags.StringVar(&e.at, "at", "", "Time of the request (RFC 3339); default: now")
+	flags.StringVar(&e.clientIP, "client-ip", "192.0.2.1", "Address that the request came from")
+	flags.BoolVar(&e.https, "https", false, "The request came over TLS")
+	return cmd
+}
+
+func (e *explaining) run(cmd *cobra.Command) error {
+	r, err := e.request(cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	endpoint.GoOffline()
+	servers, err := e.servers(r.Host)
+	if err != nil {
+		return err
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return fmt.Errorf("reading the body: %w", err)
+	}
+	for _, server := range servers {
+		before := app.Decisions().Latest(1, 0)
+		var last uint64
+		if len(before) > 0 {
+			last = before[0].ID
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		answer := httptest.NewRecorder()
+		server.ServeHTTP(answer, r)
+		if decisions := app.Decisions().Latest(100, last); len(decisions) > 0 {
+			slices.Reverse(decisions)
+			return explain(cmd.OutOrStdout(), r, len(body), decisions, answer)
+		}
+	}
+	return errors.New("no callback_auth or stream_auth of this configuration is asked about such a request: look at the host and the path")
+}
+
+// request reads the recorded request.
+func (e *explaining) request(from io.Reader) (*http.Request, error) {
+	reader := bufio.NewReader(io.LimitReader(from, maxBody))
+	r, err := http.ReadRequest(reader)
+	if err != nil {
+		return nil, fmt.Errorf("standard input is not an HTTP request: %w", err)
+	}
+	if r.Header.Get("Content-Length") == "" && len(r.TransferEncoding) == 0 {
+		rest, err := io.ReadAll(reader)
+		if err != nil {
+			return nil, fmt.Errorf("reading the body: %w", err)
+		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(rest)), int64(len(rest))
+	}
+	ip, err := netip.ParseAddr(e.clientIP)
+	if err != nil {
+		return nil, fmt.Errorf("--client-ip: %q is not an address", e.clientIP)
+	}
+	r.RemoteAddr = netip.AddrPortFrom(ip, 40000).String()
+	if e.https {
+		r.TLS = httptest.NewRequest(http.MethodGet, "https://localhost/", nil).TLS
+	}
+	if e.at != "" {
+		at, err := time.Parse(time.RFC3339, e.at)
+		if err != nil {
+			return nil, fmt.Errorf("--at: %q is not a time such as 2026-11-22T10:00:00Z", e.at)
+		}
+		r = r.WithContext(clock.At(r.Context(), at))
+	}
+	return r, nil
+}
+
+// servers provisions the configuration, without its receivers and without anything that calls out, and gives its HTTP
+// servers; first those that listen on the port of host.
+func (e *explaining) servers(host string) ([]*caddyhttp.Server, error) {
+	text, err := os.ReadFile(e.config)
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	if !strings.HasSuffix(e.config, ".json") {
+		adapter := caddyconfig.GetAdapter("caddyfile")
+		if adapter == nil {
+			return nil, errors.New("this Caddy has no Caddyfile adapter")
+		}
+		if text, _, err = adapter.Adapt(text, map[string]any{"filename": e.config}); err != nil {
+			return nil, err
+		}
+	}
+	config, err := alone(text)
+	if err != nil {
+		return nil, err
+	}
+	ctx, err := caddy.ProvisionContext(config)
+	if err != nil {
+		return nil, err
+	}
+	module, err := ctx.App("http")
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := strings.Cut(host, ":")
+	all := module.(*caddyhttp.App).Servers
+	var first, others []*caddyhttp.Server
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		server := all[name]
+		if port != "" && slices.ContainsFunc(server.Listen, func(address string) bool { return strings.HasSuffix(address, ":"+port) }) {
+			first = append(first, server)
+		} else {
+			others = append(others, server)
+		}
+	}
+	return append(first, others...), nil
+}
+
+// passive are the handlers that answer nothing from elsewhere. Any other is replaced by a note that it would be asked.
+var passive = []string{
+	"callback_auth", "stream_auth", "subroute", "rewrite", "vars", "map", "headers", "request_body", "static_response",
+	"error", "invoke", "log_append", "tracing",
+}
+
+// alone reduces a configuration to what can be decided within this process.
+func alone(text []byte) (*caddy.Config, error) {
+	var full struct {
+		Apps map[string]json.RawMessage `json:"apps"`
+	}
+	if err := json.Unmarshal(text, &full); err != nil {
+		return nil, fmt.Errorf("the configuration is not JSON: %w", err)
+	}
+	var web any
+	if err := json.Unmarshal(full.Apps["http"], &web); err != nil {
+		return nil, errors.New("the configuration has no HTTP server")
+	}
+	stub(web)
+	encoded, err := json.Marshal(web)
+	if err != nil {
+		return nil, err
+	}
+	no := false
+	return &caddy.Config{
+		Admin: &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: &no}},
+		Logging: &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{
+			WriterRaw: json.RawMessage(`{"output":"discard"}`),
+		}}}},
+		AppsRaw: caddy.ModuleMap{"http": encoded}, // without the app caddyauth: its store may be a Redis
+	}, nil
+}
+
+// stub replaces every handler that is not passive, wherever it stands, and takes away the logs of servers.
+func stub(value any) {
+	switch value := value.(type) {
+	case []any:
+		for _, item := range value {
+			stub(item)
+		}
+	case map[string]any:
+		if name, ok := value["handler"].(string); ok && !slices.Contains(passive, name) {
+			clear(value)
+			value["handler"], value["status_code"], value["body"] = "static_response", http.StatusOK, passedOn+name
+			return
+		}
+		delete(value, "logs")
+		for _, item := range value {
+			stub(item)
+		}
+	}
+}
+
+const passedOn = "passed on to "
+
+// explain writes what was decided, and the answer.
+func explain(out io.Writer, r *http.Request, size int, decisions []*app.Decision, answer *httptest.ResponseRecorder) error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "request  %s %s, a body of %d bytes\n", r.Method, r.URL.Path, size)
+	for _, d := range decisions {
+		fmt.Fprintf(&text, "\n%s_auth  %s\n", d.Handler, d.Scheme)
+		if d.Stream != "" {
+			fmt.Fprintf(&text, "  decoded: %s of %s, client %s\n", orNone(d.Mode), d.Stream, orNone(d.ClientIP))
+		}
+		for _, step := range d.Steps {
+			fmt.Fprintf(&text, "  %s: %s", step.Name, step.Outcome)
+			if step.Detail != "" {
+				fmt.Fprintf(&text, " (%s)", step.Detail)
+			}
+			text.WriteByte('\n')
+		}
+		verb := d.Decision
+		if d.Rule != "" {
+			verb += " by " + d.Rule
+		}
+		fmt.Fprintf(&text, "  => %s: %s. %s\n", verb, d.Reason, d.Words)
+		if d.Hint != "" {
+			fmt.Fprintf(&text, "     %s\n", d.Hint)
+		}
+	}
+	text.WriteString("\nanswer  ")
+	if to, ok := strings.CutPrefix(answer.Body.String(), passedOn); ok {
+		fmt.Fprintf(&text, "that of %s, which would get the request\n", to)
+	} else {
+		fmt.Fprintf(&text, "%d %s\n", answer.Code, http.StatusText(answer.Code))
+		header := answer.Header()
+		header.Del("Server")
+		for _, name := range slices.Sorted(maps.Keys(header)) {
+			for _, value := range header[name] {
+				fmt.Fprintf(&text, "  %s: %s\n", name, value)
+			}
+		}
+		if answer.Body.Len() > 0 {
+			fmt.Fprintf(&text, "\n%s\n", answer.Body)
+		}
+	}
+	_, err := io.WriteString(out, text.String())
+	return err
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "unknown"
+	}
+	return text
+}

@@ -1,0 +1,143 @@
+package command_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/command"
+	"github.com/caddyauth/callbacks/caddyauth/testbed"
+)
+
+const explained = `
+{
+	caddyauth {
+		store redis redis://REDIS
+	}
+}
+http://hooks.example.com {
+	handle /vonage {
+		callback_auth vonage {
+			secret ` + testbed.Secret + ` blue
+		}
+		reverse_proxy RECEIVER
+	}
+	handle /oauth {
+		callback_auth oauth2 {
+			jwks http://RECEIVER/keys
+			audience me
+		}
+		reverse_proxy RECEIVER
+	}
+	handle /ant {
+		stream_auth antmedia {
+			token {
+				jwt {
+					secret ` + testbed.Secret + `
+				}
+			}
+			deny closed {
+				app internal
+			}
+			allow live {
+				app live
+				token valid
+			}
+		}
+	}
+}
+`
+
+func TestExplainSaysWhatWouldBeDecidedAndCallsNobody(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	called := make(chan struct{}, 1)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+			select {
+			case called <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	address := listener.Addr().String()
+	config := write(t, strings.NewReplacer("RECEIVER", address, "REDIS", address).Replace(explained))
+
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	claims := testbed.VonageClaims(body, map[string]any{"iat": now.Unix()})
+	vonage := "POST /vonage HTTP/1.1\r\nHost: hooks.example.com\r\nAuthorization: Bearer " + testbed.HS256(t, testbed.Secret, nil, claims) + "\r\n\r\n" + body
+	stream := func(app string) string {
+		token := testbed.HS256(t, testbed.Secret, nil, map[string]any{"exp": now.Unix() + 60, "stream": app + "/cam1", "mode": "publish"})
+		return "POST /ant HTTP/1.1\nHost: hooks.example.com\nContent-Type: application/json\n\n" +
+			`{"appName":"` + app + `","name":"cam1","streamId":"cam1","mode":"live","token":"` + token + `"}`
+	}
+	foreign := "POST /oauth HTTP/1.1\nHost: hooks.example.com\nAuthorization: Bearer " +
+		testbed.HS256(t, testbed.Secret, map[string]any{"alg": "RS256"}, map[string]any{"exp": now.Unix() + 60}) + "\n\n"
+
+	for _, tc := range []struct {
+		name, request string
+		at            time.Time
+		want          []string
+	}{
+		{"a genuine callback", vonage, now, []string{"vonage: ok", "=> allow: ok", "reverse_proxy, which would get the request"}},
+		{"the same one, later", vonage, now.Add(time.Hour), []string{"vonage: expired", "=> deny: expired", "401 Unauthorized"}},
+		{"a forged one", vonage + " ", now, []string{"body_mismatch", "401 Unauthorized"}},
+		{"keys of others", foreign, now, []string{"unavailable", "503 Service Unavailable"}},
+		{"a stream that is allowed", stream("live"), now, []string{"publish of live/cam1", "closed: does not hold", "=> allow by live: ok", "200 OK"}},
+		{"a stream that is denied", stream("internal"), now, []string{"=> deny by closed", "403 Forbidden"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			out, err := execute(t, command.ExplainCommand(), tc.request, "--config", config, "--at", tc.at.Format(time.RFC3339))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(out, want) {
+					t.Errorf("it does not say %q:\n%s", want, out)
+				}
+			}
+			if strings.Contains(out, testbed.Secret) || strings.Contains(out, "eyJ") {
+				t.Errorf("a secret or a token is in it:\n%s", out)
+			}
+		})
+	}
+	select {
+	case <-called:
+		t.Error("somebody was called")
+	default:
+	}
+}
+
+func TestExplainSaysWhatIsWrong(t *testing.T) {
+	config := write(t, strings.NewReplacer("RECEIVER", "127.0.0.1:1", "REDIS", "127.0.0.1:1").Replace(explained))
+	for name, tc := range map[string]struct {
+		request string
+		args    []string
+		want    string
+	}{
+		"no request":                 {"", []string{"--config", config}, "not an HTTP request"},
+		"a path without a gate":      {"GET /else HTTP/1.1\nHost: hooks.example.com\n\n", []string{"--config", config}, "no callback_auth or stream_auth"},
+		"a config that is not there": {"GET / HTTP/1.1\nHost: h\n\n", []string{"--config", "/does/not/exist"}, "/does/not/exist"},
+		"a time that is none":        {"GET / HTTP/1.1\nHost: h\n\n", []string{"--config", config, "--at", "noon"}, "--at"},
+		"an address that is none":    {"GET / HTTP/1.1\nHost: h\n\n", []string{"--config", config, "--client-ip", "here"}, "--client-ip"},
+		"a mistake in the config":    {"GET / HTTP/1.1\nHost: h\n\n", []string{"--config", write(t, "http:// {\ncallback_auth vonnage\n}")}, "'vonnage'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := command.ExplainCommand()
+			cmd.SilenceErrors = true
+			_, err := execute(t, cmd, tc.request, tc.args...)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("the error is %v; want it to say %q", err, tc.want)
+			}
+		})
+	}
+}
