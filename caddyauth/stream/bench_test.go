@@ -33,7 +33,7 @@ func BenchmarkHook(b *testing.B) {
 	for _, rules := range []int{1, 10, 100, 1000} {
 		var before strings.Builder
 		for i := range rules - 1 {
-			fmt.Fprintf(&before, "allow {\nname other%d\n}\n", i)
+			fmt.Fprintf(&before, "allow {\nstream other%d\n}\n", i)
 		}
 		serve(fmt.Sprintf("JWT and %d rules", rules), "stream_auth antmedia {\ntoken {\njwt {\nsecret "+testbed.Secret+"\n}\n}\n"+
 			before.String()+"allow {\ntoken valid\n}\n}")

@@ -31,7 +31,7 @@ const limit = 2 * time.Minute
 func main() {
 	log.SetFlags(0)
 	directory := flag.String("o", "compare", "directory for results.md and results.svg")
-	rounds := flag.Int("rounds", 5, "how often each subject is measured")
+	rounds := flag.Int("rounds", 7, "how often each subject is measured")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -91,7 +91,7 @@ type bench struct {
 // measure runs everything there is to measure.
 func (b *bench) measure(ctx context.Context) (*results, error) {
 	r := &results{versions: b.versions(ctx)}
-	for _, size := range []struct{ bytes, requests int }{{512, 3000}, {64 << 10, 1000}} {
+	for _, size := range []struct{ bytes, requests int }{{512, 5000}, {64 << 10, 2000}} {
 		row, err := b.cpu(ctx, kindsOfProxy(b.haproxy != ""), size.bytes, size.requests, 32)
 		if err != nil {
 			return nil, err
@@ -99,7 +99,7 @@ func (b *bench) measure(ctx context.Context) (*results, error) {
 		r.cpu = append(r.cpu, row)
 	}
 	var err error
-	if r.stream, err = b.cpu(ctx, []kind{caddyRespond, caddyStream}, hookSize, 3000, 32); err != nil {
+	if r.stream, err = b.cpu(ctx, []kind{caddyRespond, caddyStream}, hookSize, 5000, 32); err != nil {
 		return nil, err
 	}
 	rounds := b.rounds
