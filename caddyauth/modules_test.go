@@ -78,6 +78,7 @@ var moduleIDs = []string{
 	"http.handlers.callback_auth",
 	"http.handlers.stream_auth",
 	"http.stream_auth.dialects.antmedia",
+	"http.stream_auth.dialects.http",
 	"http.stream_auth.dialects.icecast",
 	"http.stream_auth.dialects.mediamtx",
 	"http.stream_auth.dialects.nginx_rtmp",

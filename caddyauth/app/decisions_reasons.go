@@ -20,7 +20,7 @@ var meanings = map[verdict.Reason]Meaning{
 	verdict.OK: {"Accepted.", ""},
 	verdict.Missing: {
 		"It came without a credential.",
-		"Signing may be switched off at the sender, or a proxy in between removes the header. If it is not your sender: somebody is knocking, and nothing is to be done.",
+		"Signing may be switched off at the sender, or a proxy in between drops the header. If it is not your sender: somebody is knocking, and nothing is to be done.",
 	},
 	verdict.Malformed: {
 		"The request itself does not parse, or carries two credentials where one is allowed.",
@@ -32,7 +32,7 @@ var meanings = map[verdict.Reason]Meaning{
 	},
 	verdict.BadSignature: {
 		"The signature, key or password does not fit any secret of this scheme.",
-		"Compare the secret with the sender's dashboard, without spaces or quotes around it, and check that it is the one of this account or callback. While rotating, list both. For senders that sign the URL: public_url.",
+		"Compare the secret with the sender's dashboard: the one of this account or callback, without a space, quote or newline around it, and with the right secret_encoding. While rotating, list both. For senders that sign the URL, set public_url.",
 	},
 	verdict.BadClaim: {
 		"It is signed, but says something other than the config asks for: issuer, audience, account or stream.",
@@ -44,7 +44,7 @@ var meanings = map[verdict.Reason]Meaning{
 	},
 	verdict.BodyMismatch: {
 		"The body is not the one that was signed.",
-		"Something between the sender and Caddy changes bodies: a proxy that decompresses, re-encodes JSON or appends a line. If nothing does, the request is forged.",
+		"Something between the sender and Caddy changes bodies: a proxy that decompresses, re-encodes JSON or appends a line; for a GET, one that changes the query. If nothing does, the request is forged.",
 	},
 	verdict.Expired: {
 		"It is too old, or its token has run out.",
@@ -56,7 +56,7 @@ var meanings = map[verdict.Reason]Meaning{
 	},
 	verdict.Denied: {
 		"The sender is known, but is not allowed: by address, scope, subscription or rule.",
-		"For an address: trusted_proxies, if Caddy stands behind a proxy, and the sender's list of ranges. For a stream: the rule that is named, or that no rule allows it.",
+		"For an address: client_ip is what Caddy saw; behind a proxy, set trusted_proxies and trusted_proxies_strict. For a stream: see the rule that is named; fallback means that none allows it.",
 	},
 	verdict.Replayed: {
 		"This message was here before, and has been delivered.",

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyauth/callbacks/caddyauth/stream"
+
 	"github.com/caddyserver/caddy/v2"
 )
 
@@ -66,6 +68,31 @@ func TestReadmeHasARowForEverySchemeAndDialect(t *testing.T) {
 			row := regexp.MustCompile("(?m)^\\|.*`" + info.ID.Name() + "`.*\\|$")
 			if !row.MatchString(readme(t)) {
 				t.Errorf("README.md has no row for `%s`", info.ID.Name())
+			}
+		}
+	}
+}
+
+// What a server can do stands in one table in code, and the README has all of it and no more.
+func TestReadmeSaysWhatEachServerCanDo(t *testing.T) {
+	features := []stream.Feature{
+		stream.FeatureApp, stream.FeatureIP, stream.FeatureOrigin, stream.FeatureTransport, stream.FeatureAgent, stream.FeatureUser,
+		stream.FeatureListeners, stream.FeatureListened, stream.FeatureTimeLimit, stream.FeatureMaxSessions, stream.FeaturePreroll,
+		stream.FeaturePostroll, stream.FeatureRedirect, stream.FeatureRename,
+	}
+	for _, info := range caddy.GetModules(stream.Namespace) {
+		if !ours(info) {
+			continue
+		}
+		ability := info.New().(stream.Dialect).Can()
+		row := regexp.MustCompile("(?m)^\\| `" + info.ID.Name() + "` \\|[^|]*\\|(.*)\\|$").FindStringSubmatch(readme(t))
+		if row == nil {
+			t.Errorf("README.md has no row of the dialect `%s`", info.ID.Name())
+			continue
+		}
+		for _, feature := range features {
+			if said := strings.Contains(row[1], "`"+string(feature)+"`"); said != ability.Has(feature) {
+				t.Errorf("%s: README.md says of %s: %t", info.ID.Name(), feature, said)
 			}
 		}
 	}

@@ -88,24 +88,14 @@ var icecastXML = template.Must(template.New("icecast.xml").Parse(`<icecast>
 
 func TestRealIcecastAsksAndObeys(t *testing.T) {
 	need(t, "icecast2", "ffmpeg")
-	radio := startIcecast(t)
+	radio := startIcecast(t, icecastHook)
 
 	if err := radio.source(t.Context(), "dj", "wrong-password").Run(); err == nil {
 		t.Fatal("a source with a wrong password is on the air")
 	}
 	radio.expect(t, "stream_auth", false)
 
-	source := radio.source(t.Context(), "dj", djPassword)
-	if err := source.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		source.Process.Kill()
-		source.Wait()
-	})
-	radio.expect(t, "stream_auth", true)
-	radio.expect(t, "mount_add", false)
-
+	radio.goOnAir(t)
 	inAnHour := time.Now().Add(time.Hour)
 	good := listenerToken(t, streamSecret, icecastMount, inAnHour)
 
@@ -168,6 +158,47 @@ func TestRealIcecastAsksAndObeys(t *testing.T) {
 			t.Errorf("%s, %q", resp.Status, resp.Header)
 		}
 	})
+}
+
+// With `max_sessions 1`, Icecast's own listener_add and listener_remove count: a second listener waits for the first to go.
+func TestRealIcecastLimitsSessions(t *testing.T) {
+	need(t, "icecast2", "ffmpeg")
+	limited := strings.Replace(icecastHook, "time_limit token", "max_sessions 1 per user", 1)
+	radio := startIcecast(t, limited)
+	radio.goOnAir(t)
+	token := func(subject string) string {
+		return testbed.HS256(t, streamSecret, nil, map[string]any{
+			"sub": subject, "stream": icecastMount, "exp": time.Now().Add(time.Hour).Unix(),
+		})
+	}
+
+	first := radio.listen(t, token("alice"))
+	if first.StatusCode != http.StatusOK {
+		t.Fatalf("the first listener: %s", first.Status)
+	}
+	hear(t, first, "the first listener")
+	radio.expect(t, "listener_add", true)
+
+	if second := radio.listen(t, token("alice")); second.StatusCode != http.StatusUnauthorized {
+		t.Errorf("the second listener: %s", second.Status)
+	}
+	radio.expect(t, "listener_add", false)
+
+	other := radio.listen(t, token("bob"))
+	if other.StatusCode != http.StatusOK {
+		t.Errorf("another user's listener: %s", other.Status)
+	}
+	hear(t, other, "another user's listener")
+	radio.expect(t, "listener_add", true)
+
+	first.Body.Close()
+	radio.expect(t, "listener_remove", false)
+	next := radio.listen(t, token("alice"))
+	if next.StatusCode != http.StatusOK {
+		t.Fatalf("the next listener: %s", next.Status)
+	}
+	hear(t, next, "the next listener")
+	radio.expect(t, "listener_add", true)
 }
 
 // hear waits for a piece of audio.
@@ -272,11 +303,26 @@ func (r *radio) source(ctx context.Context, user, password string) *exec.Cmd {
 		"-content_type", "audio/mpeg", "-f", "mp3", address.String())
 }
 
+// goOnAir starts a source that stays to the end of the test, and waits until its mount is there.
+func (r *radio) goOnAir(t *testing.T) {
+	t.Helper()
+	source := r.source(t.Context(), "dj", djPassword)
+	if err := source.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		source.Process.Kill()
+		source.Wait()
+	})
+	r.expect(t, "stream_auth", true)
+	r.expect(t, "mount_add", false)
+}
+
 // startIcecast runs Icecast, as another user where the test is root's: it refuses to be root.
-func startIcecast(t *testing.T) *radio {
+func startIcecast(t *testing.T, hook string) *radio {
 	t.Helper()
 	r := &radio{asked: make(chan hookCall, 100)}
-	server := httptest.NewServer(r.watch(t, testbed.New(t, icecastHook)))
+	server := httptest.NewServer(r.watch(t, testbed.New(t, hook)))
 	t.Cleanup(server.Close)
 	r.hook = server.URL + "/hooks/radio"
 	r.port = freePort(t)

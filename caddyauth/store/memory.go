@@ -32,6 +32,7 @@ type Memory struct {
 	MaxEntries int `json:"max_entries,omitempty"`
 
 	memory *memory
+	holds  bool // whether Cleanup has it to give up
 }
 
 // CaddyModule returns the Caddy module information.
@@ -64,7 +65,7 @@ func (m *Memory) Provision(caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	m.memory = value.(*memory)
+	m.memory, m.holds = value.(*memory), true
 	return nil
 }
 
@@ -131,10 +132,10 @@ func (m *Memory) Count(ctx context.Context, group [32]byte) (int, error) {
 
 // Cleanup lets go of the process's memory. What it remembers is gone when no config holds it any more.
 func (m *Memory) Cleanup() error {
-	if m.memory == nil {
+	if !m.holds {
 		return nil // Provision did not come that far: the reference is not ours to give up
 	}
-	m.memory = nil
+	m.holds = false // and m.memory stays: a request of the old config may still be under way
 	_, err := pool.Delete(memoryKey)
 	return err
 }

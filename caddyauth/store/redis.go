@@ -57,6 +57,7 @@ type Redis struct {
 	prefix    string // resolved
 	clientKey clientKey
 	client    redis.Scripter
+	holds     bool // whether Cleanup has the client to give up
 }
 
 // CaddyModule returns the Caddy module information.
@@ -93,7 +94,7 @@ func (r *Redis) Provision(caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	r.clientKey, r.client = key, value.(client)
+	r.clientKey, r.client, r.holds = key, value.(client), true
 	return nil
 }
 
@@ -209,10 +210,10 @@ func milliseconds(d time.Duration) int64 {
 
 // Cleanup lets go of the client. It is closed when no config holds it any more.
 func (r *Redis) Cleanup() error {
-	if r.client == nil {
+	if !r.holds {
 		return nil // Provision did not come that far: the reference is not ours to give up
 	}
-	r.client = nil
+	r.holds = false // and r.client stays: a request of the old config may still be under way
 	_, err := pool.Delete(r.clientKey)
 	return err
 }

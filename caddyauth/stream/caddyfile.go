@@ -29,10 +29,14 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
 //	stream_auth [<matcher>] <dialect> {
+//		<options of that dialect>
 //		token [<name>] {
 //			from query <name> | password | user | field <name>
 //			jwt {
 //				<options of jwt>
+//			}
+//			oauth2 {
+//				<options of oauth2>
 //			}
 //			static       <token>...
 //			signed       <secret>...
@@ -62,14 +66,28 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if _, ok := module.(Dialect); !ok {
 		return d.Errf("%s is a module but no dialect: %T does not implement stream.Dialect", name, module)
 	}
-	h.DialectRaw = caddyconfig.JSONModuleObject(module, "dialect", name, nil)
 	if d.NextArg() {
 		return d.ArgErr()
 	}
+	own, _ := module.(OptionParser)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if own != nil {
+			known, err := own.ParseOption(d)
+			if err != nil {
+				return err
+			}
+			if known {
+				continue
+			}
+		}
 		if err := h.option(d); err != nil {
 			return err
 		}
+	}
+	var warnings []caddyconfig.Warning
+	h.DialectRaw = caddyconfig.JSONModuleObject(module, "dialect", name, &warnings)
+	if len(warnings) > 0 {
+		return d.Errf("%s: %s", name, warnings[0].Message)
 	}
 	return nil
 }
@@ -127,6 +145,14 @@ func (t *Token) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			t.JWT = new(token.JWT)
 			if err := t.JWT.UnmarshalCaddyfile(d.NewFromNextSegment()); err != nil {
+				return err
+			}
+		case "oauth2":
+			if t.OAuth2 != nil {
+				return d.WrapErr(fmt.Errorf("oauth2: %w", credential.ErrRepeated))
+			}
+			t.OAuth2 = new(token.OAuth2)
+			if err := t.OAuth2.UnmarshalCaddyfile(d.NewFromNextSegment()); err != nil {
 				return err
 			}
 		case "static":

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
 // Namespace is where dialects register: the first argument of the directive is the module's name in it.
@@ -27,6 +29,13 @@ type Dialect interface {
 	// any version of the server could take for an allowance; headers that could, and that an earlier handler set, are
 	// removed. The answer is held back until Encode returns: on an error, nothing of it is sent.
 	Encode(w http.ResponseWriter, q *Request, d Decision) error
+}
+
+// OptionParser is a Dialect with options of its own in the Caddyfile's block.
+type OptionParser interface {
+	// ParseOption reads one line of the block, whose first word is d.Val(). known is false where that is none of its own;
+	// then nothing of the line has been read.
+	ParseOption(d *caddyfile.Dispenser) (known bool, err error)
 }
 
 // MaxBody bounds the body of a hook, in bytes. The largest honest one is a few kilobytes.

@@ -63,6 +63,7 @@ func (renewing) Decode(r *http.Request, body []byte) (*stream.Request, error) {
 		if err := q.IP.UnmarshalText([]byte(values.Get("ip"))); err != nil {
 			return nil, err
 		}
+		q.IP = q.IP.Unmap()
 	}
 	if values.Has("listeners") {
 		n, err := strconv.ParseInt(values.Get("listeners"), 10, 64)

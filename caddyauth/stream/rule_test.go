@@ -312,8 +312,8 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		{"the time of a static token", "icecast", "token {\nstatic x1\n}\nallow {\ntoken valid\ntime_limit token\n}", []string{"static tokens do not expire"}},
 		{"a rule that asks for a token, and none", "icecast", "allow {\ntoken valid\n}", []string{"no token block"}},
 		{"a token of no such name", "icecast", "token a {\nstatic x1\n}\nallow {\ntoken b\n}", []string{"no token named 'b'"}},
-		{"a token of neither kind", "icecast", "token {\n}", []string{"one of jwt, static and signed"}},
-		{"a token of both kinds", "icecast", "token {\nstatic x1\njwt {\nsecret x2\n}\n}", []string{"one of jwt, static and signed"}},
+		{"a token of neither kind", "icecast", "token {\n}", []string{"one of jwt, oauth2, static and signed"}},
+		{"a token of both kinds", "icecast", "token {\nstatic x1\njwt {\nsecret x2\n}\n}", []string{"one of jwt, oauth2, static and signed"}},
 		{"two tokens without a name", "icecast", "token {\nstatic x1\n}\ntoken {\nstatic x2\n}", []string{"two tokens"}},
 		{"a token named valid", "icecast", "token valid {\nstatic x1\n}", []string{"cannot be named valid"}},
 		{"claims of a static token", "icecast", "token {\nstatic x1\nany_stream\n}", []string{"static tokens name no stream"}},
@@ -356,7 +356,7 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		{"forward with another effect", "icecast", "allow {\nforward\ntime_limit 1h\n}", []string{"forward leaves the answer"}},
 		{"forward with an argument", "icecast", "allow {\nforward yes\n}", []string{"forward takes no argument"}},
 		{"an empty secret of short tokens", "icecast", "token {\nsigned {env.STREAM_TEST_UNSET}\n}", []string{"{env.STREAM_TEST_UNSET}", "signed"}},
-		{"claims of short tokens", "icecast", "token {\nsigned x1\nmode_claim m\n}", []string{"only tokens of jwt carry claims"}},
+		{"claims of short tokens", "icecast", "token {\nsigned x1\nmode_claim m\n}", []string{"only tokens of jwt and oauth2 carry claims"}},
 		{"a mode claim beside MediaMTX's permissions", "icecast", "token {\njwt {\nsecret x2\n}\nstream_claim mediamtx_permissions\nmode_claim m\n}", []string{"goes without mode_claim"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -38,7 +38,8 @@ type MaxSessions struct {
 	Per string `json:"per,omitempty"`
 
 	// How long a session counts that is neither renewed nor ended. It is required where the server never says that a
-	// session has ended. Default: three times as long as the server takes to renew a session, else 12h.
+	// session has ended, and is to be longer than the server takes to renew one where that is not as it comes configured.
+	// Default: three times as long as the server takes to renew a session, else 12h.
 	Lease caddy.Duration `json:"lease,omitempty"`
 }
 
@@ -132,6 +133,10 @@ func (e *evaluation) admit(rule *Rule, name string, d *Decision, m match) error 
 		return verdict.Errorf(verdict.Denied, "the server did not name the session, which cannot be counted")
 	}
 	now := &session{key: e.sessionKey(e.q), dialect: e.dialect, start: e.start(), end: e.now.Add(lease)}
+	if d.TimeLimit > 0 && e.ability.Renew > 0 {
+		// However seldom the server asks again, it is known then since when.
+		now.end = e.now.Add(d.TimeLimit + closeLease)
+	}
 	before, known := e.book.get(now.key)
 	if limit != nil {
 		who := limit.who(e.q, d.Subject, m.token)

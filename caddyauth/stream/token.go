@@ -21,7 +21,7 @@ import (
 )
 
 // Token is one way of judging the credential that a client gave the media server: where it is, and what it must be.
-// One of JWT, Static and Signed is set.
+// One of JWT, OAuth2, Static and Signed is set.
 type Token struct {
 	// The name by which the rules' `token` condition asks for it. One of several may be without. Default: none.
 	Name string `json:"name,omitempty"`
@@ -32,6 +32,10 @@ type Token struct {
 
 	// What a signed token must be.
 	JWT *token.JWT `json:"jwt,omitempty"`
+
+	// What an OAuth 2.0 access token must be. It says for which streams it is good in the same claims; an opaque one in
+	// those of the authorization server's answer.
+	OAuth2 *token.OAuth2 `json:"oauth2,omitempty"`
 
 	// Fixed tokens, any of which will do. They say nothing about a stream: one is good for whatever the rules allow to
 	// it. Values take `{env.*}` and `{file.*}` placeholders.
@@ -77,14 +81,18 @@ func (t *Token) provision(ctx caddy.Context, ability Ability) error {
 	switch {
 	case t.Name == "valid" || t.Name == "absent":
 		return fmt.Errorf("a token cannot be named %s: the word has a meaning of its own", t.Name)
-	case howMany(t.JWT != nil, len(t.Static) > 0, len(t.Signed) > 0) != 1:
-		return errors.New("needs one of jwt, static and signed")
+	case howMany(t.JWT != nil, t.OAuth2 != nil, len(t.Static) > 0, len(t.Signed) > 0) != 1:
+		return errors.New("needs one of jwt, oauth2, static and signed")
 	case t.JWT != nil:
 		if err := t.JWT.Provision(ctx); err != nil {
 			return fmt.Errorf("jwt: %w", err)
 		}
+	case t.OAuth2 != nil:
+		if err := t.OAuth2.Provision(ctx); err != nil {
+			return fmt.Errorf("oauth2: %w", err)
+		}
 	case t.StreamClaim != "" || t.ModeClaim != "" || t.IPClaim != "":
-		return errors.New("only tokens of jwt carry claims: stream_claim, mode_claim and ip_claim say nothing about others")
+		return errors.New("only tokens of jwt and oauth2 carry claims: stream_claim, mode_claim and ip_claim say nothing about others")
 	}
 	switch {
 	case t.AnyStream && len(t.Static) > 0:
@@ -114,12 +122,16 @@ func (t *Token) provision(ctx caddy.Context, ability Ability) error {
 	return nil
 }
 
-// cleanup lets go of keys that others publish.
+// cleanup lets go of keys that others publish, and of connections to authorization servers.
 func (t *Token) cleanup() error {
-	if t == nil || t.JWT == nil {
+	switch {
+	case t != nil && t.JWT != nil:
+		return t.JWT.Cleanup()
+	case t != nil && t.OAuth2 != nil:
+		return t.OAuth2.Cleanup()
+	default:
 		return nil
 	}
-	return t.JWT.Cleanup()
 }
 
 // provisionSecrets resolves fixed tokens, and the secrets of short ones.
@@ -247,7 +259,7 @@ func (t *Token) check(ctx context.Context, q *Request, presented string, now tim
 		}
 		return &accepted{subject: short.Subject, expires: short.Expires}, nil
 	}
-	claims, err := t.JWT.Verify(ctx, presented, now)
+	claims, err := t.verify(ctx, presented, now)
 	if err != nil {
 		return nil, err
 	}
@@ -263,13 +275,21 @@ func (t *Token) check(ctx context.Context, q *Request, presented string, now tim
 	return &accepted{subject: claims.Subject, expires: t.expires(claims), claims: claims}, nil
 }
 
+// verify checks a token that carries claims.
+func (t *Token) verify(ctx context.Context, presented string, now time.Time) (*jose.Token, error) {
+	if t.OAuth2 != nil {
+		return t.OAuth2.Verify(ctx, presented, now)
+	}
+	return t.JWT.Verify(ctx, presented, now)
+}
+
 // identify tells whose credential it is, if nothing more: of one that is genuine it gives the subject and the claims,
 // though it may be over, or for something else.
 func (t *Token) identify(ctx context.Context, q *Request, presented string, now time.Time) *accepted {
 	a := &accepted{presented: presented}
 	switch {
-	case t.JWT != nil:
-		if claims, _ := t.JWT.Verify(ctx, presented, now); claims != nil {
+	case t.JWT != nil || t.OAuth2 != nil:
+		if claims, _ := t.verify(ctx, presented, now); claims != nil {
 			a.subject, a.claims = claims.Subject, claims
 		}
 	case len(t.signed) > 0:
@@ -295,6 +315,9 @@ func (t *Token) streams(q *Request) []string {
 // expires returns when a token ends: at its `exp`, or when max_age is over.
 func (t *Token) expires(claims *jose.Token) time.Time {
 	end := claims.Expires
+	if t.JWT == nil {
+		return end
+	}
 	if age := t.JWT.Window(); age > 0 && !claims.IssuedAt.IsZero() {
 		if byAge := claims.IssuedAt.Add(age); end.IsZero() || byAge.Before(end) {
 			end = byAge

@@ -232,11 +232,7 @@ func (b *Bed) config(t testing.TB, text string) (*caddy.Config, error) {
 func (b *Bed) Do(t testing.TB, r *http.Request) Result {
 	t.Helper()
 	if b.socket != "" {
-		client := http.Client{
-			Transport:     &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return b.dial(ctx) }, DisableKeepAlives: true},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Timeout:       30 * time.Second,
-		}
+		client := b.Client()
 		r.RequestURI = ""
 		if r.URL.Host == "" {
 			r.URL.Scheme, r.URL.Host = "http", "example.com"
@@ -250,6 +246,15 @@ func (b *Bed) Do(t testing.TB, r *http.Request) Result {
 	recorder := httptest.NewRecorder()
 	b.handler.ServeHTTP(recorder, r)
 	return b.result(t, recorder.Result())
+}
+
+// Client is a client of a Bed that Run made: a connection for each request, and no redirects followed.
+func (b *Bed) Client() *http.Client {
+	return &http.Client{
+		Transport:     &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return b.dial(ctx) }, DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Timeout:       30 * time.Second,
+	}
 }
 
 // Status sends one request to a Bed without a socket and returns the answer's status. It may be called from many

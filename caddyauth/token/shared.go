@@ -86,6 +86,7 @@ func OpenKeys(ctx caddy.Context, config jwks.Config) (*Keys, error) {
 		return nil, err
 	}
 	k.set = value.(*sharedSet)
+	a.Watch(app.KindKeySet, placeOf(config), k.set.shown)
 	k.set.mu.Lock()
 	defer k.set.mu.Unlock()
 	k.set.holders = append(k.set.holders, k)

@@ -37,7 +37,11 @@ func nodeHook(action string) string {
 // The bodies of nginx-rtmp and Node-Media-Server are captures; those of the others are made as their sources make them.
 func TestDecodeOfServers(t *testing.T) {
 	loopback := netip.MustParseAddr("127.0.0.1")
-	ffmpeg := func(event stream.Event, action string, mode stream.Mode, session, name string, query url.Values) stream.Request {
+	ffmpeg := func(event stream.Event, action string, mode stream.Mode, connection, name string, query url.Values) stream.Request {
+		session := ""
+		if mode != "" {
+			session = connection + "/live/" + name
+		}
 		return stream.Request{
 			Event: event, Action: action, Mode: mode, App: "live", Name: name, Transport: "rtmp", IP: loopback,
 			Server: "192.0.2.1", Session: session, Query: query, Agent: "FMLE/3.0 (compatible; Lavf59.27",
@@ -109,7 +113,7 @@ func TestDecodeOfServers(t *testing.T) {
 			"app=live&flashver=LNX%209,0,124,2&swfurl=&tcurl=rtmp://127.0.0.1:11935/live&pageurl=&addr=127.0.0.1&clientid=71&call=play&name=cam1&start=4294965296&duration=0&reset=0&token=view&u=bob",
 			stream.Request{
 				Event: stream.Open, Action: "play", Mode: stream.Play, App: "live", Name: "cam1", Transport: "rtmp", IP: loopback,
-				Server: "192.0.2.1", Session: "71", Query: url.Values{"token": {"view"}, "u": {"bob"}}, Agent: "LNX 9,0,124,2",
+				Server: "192.0.2.1", Session: "71/live/cam1", Query: url.Values{"token": {"view"}, "u": {"bob"}}, Agent: "LNX 9,0,124,2",
 				Fields: map[string]string{"swfurl": "", "tcurl": "rtmp://127.0.0.1:11935/live"},
 			},
 		},
@@ -118,7 +122,7 @@ func TestDecodeOfServers(t *testing.T) {
 			"app=live&flashver=&swfurl=&tcurl=rtmp://h/live%3Fsrvkey=S1&pageurl=https://www.example.com/p&addr=%3A%3Affff:192.0.2.9&clientid=5&call=play&name=r%C3%A9gie%2B1&start=0&duration=0&reset=0",
 			stream.Request{
 				Event: stream.Open, Action: "play", Mode: stream.Play, App: "live", Name: "régie+1", Transport: "rtmp",
-				IP: netip.MustParseAddr("192.0.2.9"), Server: "192.0.2.1", Session: "5", Origin: "https://www.example.com/p",
+				IP: netip.MustParseAddr("192.0.2.9"), Server: "192.0.2.1", Session: "5/live/régie+1", Origin: "https://www.example.com/p",
 				Fields: map[string]string{"swfurl": "", "tcurl": "rtmp://h/live?srvkey=S1"},
 			},
 		},
@@ -459,7 +463,7 @@ func FuzzNginxRTMPDecode(f *testing.F) {
 		}
 		q, err = NginxRTMP{}.Decode(postTo("/", formType), []byte(prefix+args))
 		checkDecoded(t, q, err)
-		if err != nil || q.Name != "evil" || q.App != "live" || q.Event != stream.Open || q.Session != "8" || q.IP.String() != "127.0.0.1" {
+		if err != nil || q.Name != "evil" || q.App != "live" || q.Event != stream.Open || q.Session != "8/live/evil" || q.IP.String() != "127.0.0.1" {
 			t.Errorf("%q made %+v (%v) of it", args, q, err)
 		}
 	})

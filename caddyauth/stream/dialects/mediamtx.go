@@ -17,6 +17,8 @@ func init() {
 // MediaMTX answers MediaMTX's `authMethod: http`. It allows on any 2xx, and denies on any other status; 401 is for clients
 // that brought no credential, and makes some of them ask for one. There is no app: the name is MediaMTX's path.
 //
+// It never says that a session has ended, and names none where an HLS client has no session yet.
+//
 // Its actions api, metrics and pprof ask for no stream, and are refused: leave them in `authHTTPExclude`.
 type MediaMTX struct{}
 
@@ -34,6 +36,7 @@ func (MediaMTX) Can() stream.Ability {
 		Server: "MediaMTX",
 		Features: []stream.Feature{
 			stream.FeatureIP, stream.FeatureTransport, stream.FeatureAgent, stream.FeatureUser,
+			stream.FeatureMaxSessions,
 		},
 		// MediaMTX itself fills `token` from one of the others where it can.
 		Sources: []stream.Source{

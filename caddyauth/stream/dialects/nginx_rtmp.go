@@ -108,7 +108,6 @@ func (NginxRTMP) Decode(r *http.Request, body []byte) (*stream.Request, error) {
 		Name:      fixed.values["name"],
 		Transport: "rtmp",
 		Server:    caller(r),
-		Session:   fixed.values["clientid"],
 		Query:     parseArgs(fixed.rest),
 		Origin:    fixed.values["pageurl"],
 		Agent:     fixed.values["flashver"],
@@ -127,6 +126,10 @@ func (NginxRTMP) Decode(r *http.Request, body []byte) (*stream.Request, error) {
 		kept += len("?") + len(fixed.rest)
 	}
 	q.Truncated = kept >= nginxName
+	if q.Mode != "" {
+		// A client can play several streams over one connection, which has but one number.
+		q.Session = fixed.values["clientid"] + "/" + q.Stream()
+	}
 	// A stream that nginx pulls or pushes itself has a word where the address would be: then there is none.
 	q.IP, _ = parseIP(fixed.values["addr"])
 	return q, nil

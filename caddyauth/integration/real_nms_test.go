@@ -1,0 +1,171 @@
+//go:build unix
+
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/testbed"
+)
+
+const nodeHookKey = "node-hook-key-0123456789abcdef0123456"
+
+// nodeHook is the gate. One player of the stream `single` at a time: it is asked about twice, and counts once.
+const nodeHook = `http:// {
+	route /hooks/node {
+		callback_auth api_key {
+			query key
+			key ` + nodeHookKey + `
+		}
+		stream_auth node_media_server {
+			token {
+				jwt {
+					secret ` + streamSecret + `
+				}
+			}
+			allow one {
+				mode play
+				stream single
+				token valid
+				max_sessions 1 per stream
+			}
+			allow {
+				ip 127.0.0.1
+				token valid
+			}
+		}
+	}
+}
+`
+
+// nodeScript runs the server with the configuration in its argument.
+const nodeScript = `
+const NodeMediaServer = require('node-media-server');
+const server = new NodeMediaServer(JSON.parse(process.argv[1]));
+server.run();
+`
+
+func TestRealNodeMediaServerAsksAndObeys(t *testing.T) {
+	need(t, "node", "ffmpeg")
+	packages := needPackages(t, "node-media-server")
+	hooks := startHooks(t, nodeHook, func(body []byte) string {
+		var hook struct{ Action string }
+		_ = json.Unmarshal(body, &hook)
+		return hook.Action
+	})
+	rtmpPort, httpPort := freePort(t), freePort(t)
+	config, err := json.Marshal(map[string]any{
+		"bind": "127.0.0.1", "rtmp": map[string]any{"port": rtmpPort}, "http": map[string]any{"port": httpPort},
+		"notify": map[string]any{"url": hooks.url + "/hooks/node?key=" + nodeHookKey}, "record": map[string]any{"auto": false}, "webadmin": map[string]any{"enable": false},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "node", "-e", nodeScript, "--", string(config))
+	cmd.Dir = t.TempDir() // where its store goes
+	cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(packages, "node_modules"))
+	runServer(t, cmd, rtmpPort, "")
+
+	inAnHour := time.Now().Add(time.Hour)
+	token := func(name, mode string) string {
+		return "?token=" + testbed.HS256(t, streamSecret, nil, map[string]any{"stream": "live/" + name, "mode": mode, "exp": inAnHour.Unix()})
+	}
+	rtmp := func(stream string) string { return fmt.Sprintf("rtmp://127.0.0.1:%d/live/%s", rtmpPort, stream) }
+
+	t.Run("a publisher with a token is on the air, and is asked about twice", func(t *testing.T) {
+		publishTone(t, rtmp("cam1"+token("cam1", "publish")))
+		hooks.expectEach(t, 200, "prePublish", "postPublish")
+
+		if err := playTone(t, rtmp("cam1"+token("cam1", "play")+"&a=1&a=2")); err != nil {
+			t.Errorf("a player with a token: %v", err)
+		}
+		hooks.expect(t, "prePlay", 200)
+		hooks.expect(t, "donePlay", 200)
+
+		resp := flv(t, httpPort, "cam1", token("cam1", "play"))
+		hear(t, resp, "a player over HTTP")
+		hooks.expect(t, "prePlay", 200)
+		resp.Body.Close()
+		hooks.expect(t, "donePlay", 200)
+
+		for name, query := range map[string]string{
+			"no token":              "",
+			"a publisher's token":   token("cam1", "publish"),
+			"one for another":       token("cam2", "play"),
+			"a token that is twice": token("cam1", "play") + "&token=other",
+		} {
+			// The server does not wait for the answer: the client hears a moment, and is then dropped.
+			resp := flv(t, httpPort, "cam1", query)
+			hooks.expectAny(t, "prePlay", 403, 400)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				io.Copy(io.Discard, resp.Body)
+			}()
+			if !within(ended, 20*time.Second) {
+				t.Errorf("a player with %s hears the stream", name)
+			}
+		}
+	})
+	t.Run("a publisher without one is dropped", func(t *testing.T) {
+		for name, query := range map[string]string{"no token": "", "a player's token": token("cam4", "play"), "somebody else's": token("cam1", "publish")} {
+			if ended := publishTone(t, rtmp("cam4"+query)); !within(ended, 20*time.Second) {
+				t.Errorf("a publisher with %s is on the air", name)
+			}
+			hooks.expect(t, "prePublish", 403)
+		}
+	})
+	t.Run("one player at a time, and the next when it has left", func(t *testing.T) {
+		publishTone(t, rtmp("single"+token("single", "publish")))
+		hooks.expect(t, "prePublish", 200)
+		first := flv(t, httpPort, "single", token("single", "play"))
+		hooks.expectEach(t, 200, "prePlay", "postPlay")
+		hear(t, first, "the first player")
+
+		second := flv(t, httpPort, "single", token("single", "play"))
+		hooks.expect(t, "prePlay", 403)
+		io.Copy(io.Discard, second.Body)
+		hear(t, first, "the first player, still")
+
+		// The first one's end comes some time after it: until then, the next one is dropped as well.
+		first.Body.Close()
+		deadline := time.Now().Add(30 * time.Second)
+		for {
+			next := flv(t, httpPort, "single", token("single", "play"))
+			if hooks.expectAny(t, "prePlay", 200, 403).status == 200 {
+				hear(t, next, "the next player")
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("the first player still counts")
+			}
+			io.Copy(io.Discard, next.Body)
+		}
+	})
+}
+
+// flv opens a stream over HTTP. The request ends with the test, or after a minute.
+func flv(t *testing.T, port int, stream, query string) *http.Response {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/live/%s.flv%s", port, stream, query), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+	return resp
+}
