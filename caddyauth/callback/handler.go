@@ -413,7 +413,7 @@ func (h *Handler) report(r *http.Request, v Verdict, seen trail, start time.Time
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		setPlaceholders(repl, v, v.OK() || h.ReportOnly)
 	}
-	logged := hasAccessLog(ctx)
+	logged := app.AccessLogged(ctx)
 	if v.OK() && !logged {
 		return
 	}
@@ -445,12 +445,6 @@ func (h *Handler) record(ctx context.Context, v Verdict, seen trail, start time.
 		h.metrics.SecretUsed(v.Scheme, v.Key)
 	}
 	app.Decisions().Record(d)
-}
-
-// hasAccessLog reports whether the fields of an access-log entry may be wanted. A server without `log` writes none.
-func hasAccessLog(ctx context.Context) bool {
-	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	return !ok || server == nil || server.Logs != nil
 }
 
 // clientIP is the address of the sender by Caddy's reckoning.
