@@ -58,8 +58,8 @@ func TestReplay(t *testing.T) {
 
 	t.Run("rp-same: a message passes once", func(t *testing.T) {
 		bed := testbed.New(t, replaySite("", ""))
-		r, again := testbed.Vonage(t, event, nil), (*http.Request)(nil)
-		again = httptest.NewRequest(http.MethodPost, "http://example.com/hook", strings.NewReader(event))
+		r := testbed.Vonage(t, event, nil)
+		again := httptest.NewRequest(http.MethodPost, "http://example.com/hook", strings.NewReader(event))
 		again.Header = r.Header.Clone()
 		accepted(t, bed.Do(t, r), event)
 		refused(t, bed.Do(t, again), 409)

@@ -185,6 +185,9 @@ http:// {
 				secret `+secret+`
 			}
 		}
+		token short {
+			signed `+secret+`
+		}
 		allow {
 			token valid
 		}
@@ -199,6 +202,9 @@ http:// {
 		{"for that stream and mode", []string{"--stream", "live/cam1", "--mode", "publish"}, "200 OK"},
 		{"for another stream", []string{"--stream", "live/cam2", "--mode", "publish"}, "403 Forbidden"},
 		{"for playing", []string{"--stream", "live/cam1"}, "403 Forbidden"},
+		{"short, for that stream and mode", []string{"--short", "--stream", "live/cam1", "--mode", "publish", "--subject", "alice"}, "200 OK"},
+		{"short, for another stream", []string{"--short", "--stream", "live/cam2", "--mode", "publish"}, "403 Forbidden"},
+		{"short, for playing", []string{"--short", "--stream", "live/cam1"}, "403 Forbidden"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			token, err := execute(t, command.TokenCommand(), secret+"\n", tc.args...)
@@ -217,9 +223,12 @@ http:// {
 
 func TestTokenSaysWhatIsWrong(t *testing.T) {
 	for want, args := range map[string][]string{
-		"--stream":  {},
-		"--mode":    {"--stream", "a", "--mode", "watch"},
-		"--expires": {"--stream", "a", "--expires", "soon"},
+		"--stream":   {},
+		"--mode":     {"--stream", "a", "--mode", "watch"},
+		"--expires":  {"--stream", "a", "--expires", "soon"},
+		"--claim":    {"--stream", "a", "--short", "--claim", "plan=gold"},
+		"one stream": {"--stream", "live/*", "--short"},
+		"subject":    {"--stream", "a", "--short", "--subject", "not one word"},
 	} {
 		cmd := command.TokenCommand()
 		cmd.SilenceErrors = true

@@ -3,6 +3,7 @@ package command
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -114,7 +115,7 @@ func (e *explaining) request(from io.Reader) (*http.Request, error) {
 	}
 	r.RemoteAddr = netip.AddrPortFrom(ip, 40000).String()
 	if e.https {
-		r.TLS = httptest.NewRequest(http.MethodGet, "https://localhost/", nil).TLS
+		r.TLS = &tls.ConnectionState{HandshakeComplete: true, ServerName: r.Host}
 	}
 	if e.at != "" {
 		at, err := time.Parse(time.RFC3339, e.at)

@@ -89,8 +89,9 @@ azure_event_grid, oauth2) cannot be signed for: their issuer does that.
 }
 
 func senderNames() string {
-	var names []string
-	for _, facts := range schemes.Senders() {
+	senders := schemes.Senders()
+	names := make([]string, 0, len(senders))
+	for _, facts := range senders {
 		names = append(names, facts.Name)
 	}
 	return strings.Join(names, ", ")

@@ -112,9 +112,10 @@ func (f *frames) header(line []byte) error {
 		number = number[:len(number)-1]
 	}
 	n, err := strconv.Atoi(string(number))
+	length := err == nil && n >= 0
 	switch line[0] {
 	case '$', '!', '=': // strings
-		if err != nil || n < 0 {
+		if !length {
 			return nil // not a length, or that of nothing: go-redis refuses the one and waits for no bytes after the other
 		}
 		if n > maxReplyBytes-f.bytes {
@@ -122,7 +123,7 @@ func (f *frames) header(line []byte) error {
 		}
 		f.skip = n + len("\r\n")
 	case '*', '~', '>', '%', '|': // arrays, sets, pushes, maps, attributes
-		if err != nil || n < 0 {
+		if !length {
 			return nil
 		}
 		if n > maxReplyElements-f.elements {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,7 +94,7 @@ func TestOneClientForEachConfiguration(t *testing.T) {
 	if _, exists := pool.References(key); exists {
 		t.Error("a client that nobody uses is still in the pool")
 	}
-	if err := open.Ping(t.Context()).Err(); err != redis.ErrClosed {
+	if err := open.Ping(t.Context()).Err(); !errors.Is(err, redis.ErrClosed) {
 		t.Errorf("a client that nobody uses is not closed: %v", err)
 	}
 }

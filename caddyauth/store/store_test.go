@@ -17,7 +17,7 @@ func TestKeysOfDifferentPartsAreDifferent(t *testing.T) {
 		}
 		seen[key] = parts
 	}
-	if Key("a", "b") != Key("a", "b") {
+	if again := Key("a", "b"); Key("a", "b") != again {
 		t.Error("the same parts have different keys")
 	}
 }

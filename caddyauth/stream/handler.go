@@ -255,7 +255,7 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, start time.Tim
 	took := time.Since(start)
 	h.metrics.Stream(h.name, mode, decision, d.Rule, took)
 	record := app.Decision{
-		Time: start, Handler: app.HandlerStream, Scheme: h.name, Allowed: d.Allow, Decision: decision,
+		Time: start, Handler: app.HandlerStream, Scheme: h.name, Allowed: d.Allow || d.Forward, Decision: decision,
 		Reason: d.Code, Detail: d.Detail, Stream: stream, Mode: mode, Rule: d.Rule, ClientIP: clientIP,
 		Duration: took, ReportOnly: h.ReportOnly, Steps: d.steps,
 	}

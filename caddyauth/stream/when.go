@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	_ "time/tzdata" // small container images know no time zones, and getHours("Europe/Berlin") would come to no answer
 
 	"cel.dev/cel-go/cel"
 	celast "cel.dev/cel-go/common/ast"

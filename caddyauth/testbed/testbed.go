@@ -223,7 +223,11 @@ func (b *Bed) config(t testing.TB, text string) (*caddy.Config, error) {
 	if config.Logging == nil {
 		config.Logging = new(caddy.Logging)
 	}
-	config.Logging.Logs = map[string]*caddy.CustomLog{"default": b.Logs.config()}
+	logs := b.Logs.config()
+	if given := config.Logging.Logs["default"]; given != nil && given.EncoderRaw != nil {
+		logs.EncoderRaw = given.EncoderRaw // a filter of the Caddyfile's own
+	}
+	config.Logging.Logs = map[string]*caddy.CustomLog{"default": logs}
 	return config, nil
 }
 

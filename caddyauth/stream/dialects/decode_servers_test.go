@@ -70,46 +70,55 @@ func TestDecodeOfServers(t *testing.T) {
 		want                    stream.Request
 	}{
 		{
-			"nginx_rtmp: publish", "/hook/publish?srv=edge1", formType, NginxRTMP{},
+			"nginx_rtmp: publish", "/hook/publish?srv=edge1", formType,
+			NginxRTMP{},
 			ffmpegSession + "&clientid=1&call=publish&name=cam1&type=live&token=abc&u=a%20b",
 			ffmpeg(stream.Open, "publish", stream.Publish, "1", "cam1", token),
 		},
 		{
-			"nginx_rtmp: a publisher that goes on", "/", formType, NginxRTMP{},
+			"nginx_rtmp: a publisher that goes on", "/", formType,
+			NginxRTMP{},
 			ffmpegSession + "&clientid=1&call=update_publish&time=2&timestamp=1923&name=cam1&token=abc&u=a%20b",
 			ffmpeg(stream.Renew, "update_publish", stream.Publish, "1", "cam1", token),
 		},
 		{
-			"nginx_rtmp: a player that goes on", "/", formType, NginxRTMP{},
+			"nginx_rtmp: a player that goes on", "/", formType,
+			NginxRTMP{},
 			ffmpegSession + "&clientid=3&call=update_play&time=2&timestamp=1923&name=cam1",
 			ffmpeg(stream.Renew, "update_play", stream.Play, "3", "cam1", nil),
 		},
 		{
-			"nginx_rtmp: a publisher that left", "/", formType, NginxRTMP{},
+			"nginx_rtmp: a publisher that left", "/", formType,
+			NginxRTMP{},
 			ffmpegSession + "&clientid=1&call=publish_done&name=cam1&token=abc&u=a%20b",
 			ffmpeg(stream.Close, "publish_done", stream.Publish, "1", "cam1", token),
 		},
 		{
-			"nginx_rtmp: a player that left", "/", formType, NginxRTMP{},
+			"nginx_rtmp: a player that left", "/", formType,
+			NginxRTMP{},
 			ffmpegSession + "&clientid=1&call=play_done&name=cam1",
 			ffmpeg(stream.Close, "play_done", stream.Play, "1", "cam1", nil),
 		},
 		{
-			"nginx_rtmp: done", "/", formType, NginxRTMP{},
+			"nginx_rtmp: done", "/", formType,
+			NginxRTMP{},
 			ffmpegSession + "&clientid=1&call=done&name=cam1&token=abc&u=a%20b",
 			ffmpeg(stream.Close, "done", "", "1", "cam1", token),
 		},
 		{
-			"nginx_rtmp: the end of a connection", "/", formType, NginxRTMP{},
+			"nginx_rtmp: the end of a connection", "/", formType,
+			NginxRTMP{},
 			ffmpegSession + "&clientid=1&call=disconnect&app=live", nameless,
 		},
 		{
-			"nginx_rtmp: a recording", "/", formType, NginxRTMP{},
+			"nginx_rtmp: a recording", "/", formType,
+			NginxRTMP{},
 			ffmpegSession + "&clientid=1&call=record_done&recorder=all&name=cam1&path=/tmp/cam1-1.flv",
 			ffmpeg(stream.Notice, "record_done", "", "1", "cam1", nil),
 		},
 		{
-			"nginx_rtmp: play", "/", formType, NginxRTMP{},
+			"nginx_rtmp: play", "/", formType,
+			NginxRTMP{},
 			"app=live&flashver=LNX%209,0,124,2&swfurl=&tcurl=rtmp://127.0.0.1:11935/live&pageurl=&addr=127.0.0.1&clientid=71&call=play&name=cam1&start=4294965296&duration=0&reset=0&token=view&u=bob",
 			stream.Request{
 				Event: stream.Open, Action: "play", Mode: stream.Play, App: "live", Name: "cam1", Transport: "rtmp", IP: loopback,
@@ -118,7 +127,8 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
-			"nginx_rtmp: a browser's page, arguments of the server's URL, an encoded name over IPv6", "/", formType, NginxRTMP{},
+			"nginx_rtmp: a browser's page, arguments of the server's URL, an encoded name over IPv6", "/", formType,
+			NginxRTMP{},
 			"app=live&flashver=&swfurl=&tcurl=rtmp://h/live%3Fsrvkey=S1&pageurl=https://www.example.com/p&addr=%3A%3Affff:192.0.2.9&clientid=5&call=play&name=r%C3%A9gie%2B1&start=0&duration=0&reset=0",
 			stream.Request{
 				Event: stream.Open, Action: "play", Mode: stream.Play, App: "live", Name: "régie+1", Transport: "rtmp",
@@ -127,22 +137,26 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
-			"nginx_rtmp: a client that writes fields of nginx's own is what nginx says it is", "/", formType, NginxRTMP{},
+			"nginx_rtmp: a client that writes fields of nginx's own is what nginx says it is", "/", formType,
+			NginxRTMP{},
 			ffmpegSession + "&clientid=8&call=publish&name=evil&type=live&name=vip&app=other&addr=10.0.0.1&call=update_publish&clientid=99",
 			polluted,
 		},
 		{
-			"nginx_rtmp: what does not decode does not take the rest along", "/", formType, NginxRTMP{},
+			"nginx_rtmp: what does not decode does not take the rest along", "/", formType,
+			NginxRTMP{},
 			ffmpegSession + "&clientid=40&call=publish&name=cam2&type=live&a=%zz&b=1;c=2&d=x+y&token=t0k",
 			ffmpeg(stream.Open, "publish", stream.Publish, "40", "cam2", url.Values{"d": {"x y"}, "token": {"t0k"}}),
 		},
 		{
-			"nginx_rtmp: a token of 400 bytes is cut off at 255 with the name", "/", formType, NginxRTMP{},
+			"nginx_rtmp: a token of 400 bytes is cut off at 255 with the name", "/", formType,
+			NginxRTMP{},
 			ffmpegSession + "&clientid=12&call=publish&name=cam3&type=live&token=" + strings.Repeat("x", 244), cut,
 		},
 
 		{
-			"srs: publish over RTMP, with the question mark", "/", jsonType, SRS{},
+			"srs: publish over RTMP, with the question mark", "/", jsonType,
+			SRS{},
 			`{"server_id":"vid-0xk989d","service_id":"y3kc7a20","action":"on_publish","client_id":"341w361a","ip":"192.0.2.7","vhost":"__defaultVhost__","app":"live","tcUrl":"rtmp://h/live","stream":"cam1","param":"?token=good&a=b","stream_url":"/live/cam1","stream_id":"vid-1"}`,
 			stream.Request{
 				Event: stream.Open, Action: "on_publish", Mode: stream.Publish, App: "live", Name: "cam1",
@@ -152,7 +166,8 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
-			"srs: play over SRT, without it", "/", jsonType, SRS{},
+			"srs: play over SRT, without it", "/", jsonType,
+			SRS{},
 			`{"server_id":"vid-0xk989d","service_id":"y3kc7a20","action":"on_play","client_id":"341w361a","ip":"192.0.2.7","vhost":"h","app":"live","stream":"cam1","tcUrl":"srt://h/live","param":"token=good","pageUrl":"http://www.example.com/p","stream_url":"/live/cam1"}`,
 			stream.Request{
 				Event: stream.Open, Action: "on_play", Mode: stream.Play, App: "live", Name: "cam1", Origin: "http://www.example.com/p",
@@ -162,7 +177,8 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
-			"srs 3: the client's id is a number, and the server has none", "/", jsonType, SRS{},
+			"srs 3: the client's id is a number, and the server has none", "/", jsonType,
+			SRS{},
 			`{"action":"on_unpublish","client_id":1985,"ip":"192.0.2.7","vhost":"h","app":"live","stream":"cam1","param":""}`,
 			stream.Request{
 				Event: stream.Close, Action: "on_unpublish", Mode: stream.Publish, App: "live", Name: "cam1",
@@ -170,7 +186,8 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
-			"srs: a player that left", "/", jsonType, SRS{},
+			"srs: a player that left", "/", jsonType,
+			SRS{},
 			`{"server_id":"v","service_id":"s","action":"on_stop","client_id":"c","ip":"192.0.2.7","vhost":"h","app":"live","stream":"cam1","param":"?x"}`,
 			stream.Request{
 				Event: stream.Close, Action: "on_stop", Mode: stream.Play, App: "live", Name: "cam1", IP: netip.MustParseAddr("192.0.2.7"),
@@ -178,7 +195,8 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
-			"srs: the end of a connection", "/", jsonType, SRS{},
+			"srs: the end of a connection", "/", jsonType,
+			SRS{},
 			`{"server_id":"v","service_id":"s","action":"on_close","client_id":"c","ip":"192.0.2.7","vhost":"h","app":"live","send_bytes":1,"recv_bytes":2}`,
 			stream.Request{
 				Event: stream.Close, Action: "on_close", App: "live", IP: netip.MustParseAddr("192.0.2.7"),
@@ -186,7 +204,8 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
-			"srs: a recording", "/", jsonType, SRS{},
+			"srs: a recording", "/", jsonType,
+			SRS{},
 			`{"server_id":"v","service_id":"s","action":"on_dvr","client_id":"c","ip":"192.0.2.7","vhost":"h","app":"live","stream":"cam1","param":"","cwd":"/","file":"./a.flv"}`,
 			stream.Request{
 				Event: stream.Notice, Action: "on_dvr", App: "live", Name: "cam1", IP: netip.MustParseAddr("192.0.2.7"),
@@ -195,7 +214,8 @@ func TestDecodeOfServers(t *testing.T) {
 		},
 
 		{
-			"mediamtx: publish over SRT, with members that are new", "/", jsonType, MediaMTX{},
+			"mediamtx: publish over SRT, with members that are new", "/", jsonType,
+			MediaMTX{},
 			`{"ip":"192.0.2.7","user":"bob","password":"pw","token":"pw","action":"publish","path":"studio/cam1","protocol":"srt","id":"1b0c2a52-8b2a-4d4e-9d2e-5b9f1e0e7c11","query":"a=b","userAgent":"ffmpeg","brandNew":{"a":1}}`,
 			stream.Request{
 				Event: stream.Open, Action: "publish", Mode: stream.Publish, Name: "studio/cam1", Transport: "srt",
@@ -204,7 +224,8 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
-			"mediamtx: read over HLS, without an id", "/", jsonType, MediaMTX{},
+			"mediamtx: read over HLS, without an id", "/", jsonType,
+			MediaMTX{},
 			`{"ip":"::ffff:192.0.2.7","user":"","password":"","token":"","action":"read","path":"cam1","protocol":"HLS","id":null,"query":"jwt=good"}`,
 			stream.Request{
 				Event: stream.Open, Action: "read", Mode: stream.Play, Name: "cam1", Transport: "hls",
@@ -212,7 +233,8 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
-			"mediamtx: playback", "/", jsonType, MediaMTX{},
+			"mediamtx: playback", "/", jsonType,
+			MediaMTX{},
 			`{"ip":"","user":"","password":"","token":"t","action":"playback","path":"cam1","protocol":"","id":null,"query":"path=cam1&start=2026-01-01T00%3A00%3A00Z"}`,
 			stream.Request{
 				Event: stream.Open, Action: "playback", Mode: stream.Play, Name: "cam1", Server: "192.0.2.1",
@@ -221,7 +243,8 @@ func TestDecodeOfServers(t *testing.T) {
 		},
 
 		{
-			"ovenmediaengine: publish; what a client claims to be its address does not count", "/", jsonType, OvenMediaEngine{},
+			"ovenmediaengine: publish; what a client claims to be its address does not count", "/", jsonType,
+			OvenMediaEngine{},
 			`{"client":{"address":"192.0.2.7","port":40001,"real_ip":"203.0.113.9"},"request":{"direction":"incoming","protocol":"RTMP","status":"opening","time":"2026-11-22T01:40:00.000Z","url":"rtmp://media.example:1935/app/cam1?token=t0k"}}`,
 			stream.Request{
 				Event: stream.Open, Action: "opening", Mode: stream.Publish, App: "app", Name: "cam1", Transport: "rtmp",
@@ -230,7 +253,8 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
-			"ovenmediaengine: a player of a playlist over IPv6", "/", jsonType, OvenMediaEngine{},
+			"ovenmediaengine: a player of a playlist over IPv6", "/", jsonType,
+			OvenMediaEngine{},
 			`{"client":{"address":"2001:db8::1","port":40001,"user_agent":"Safari"},"request":{"direction":"outgoing","protocol":"LLHLS","status":"opening","time":"2026-11-22T01:40:00.000Z","url":"https://media.example/app/r%C3%A9gie/llhls.m3u8?token=t0k&x=%zz"}}`,
 			stream.Request{
 				Event: stream.Open, Action: "opening", Mode: stream.Play, App: "app", Name: "régie", Transport: "llhls", Agent: "Safari",
@@ -239,7 +263,8 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
-			"ovenmediaengine: a player that left, of a stream that had been renamed", "/", jsonType, OvenMediaEngine{},
+			"ovenmediaengine: a player that left, of a stream that had been renamed", "/", jsonType,
+			OvenMediaEngine{},
 			`{"client":{"address":"192.0.2.7","port":40001},"request":{"direction":"outgoing","protocol":"WebRTC","new_url":"ws://media.example:3333/app/other","status":"closing","time":"2026-11-22T01:40:00.000Z","url":"ws://media.example:3333/app/cam1"}}`,
 			stream.Request{
 				Event: stream.Close, Action: "closing", Mode: stream.Play, App: "app", Name: "cam1", Transport: "webrtc",
@@ -249,7 +274,8 @@ func TestDecodeOfServers(t *testing.T) {
 		},
 
 		{
-			"zlmediakit: publish", "/index/hook/on_publish", jsonType, ZLMediaKit{},
+			"zlmediakit: publish", "/index/hook/on_publish", jsonType,
+			ZLMediaKit{},
 			`{"app":"live","hook_index":3,"id":"140186529001776","ip":"192.0.2.7","mediaServerId":"zlm-1","originType":1,"originTypeStr":"rtmp_push","params":"token=good&a=b","port":65284,"protocol":"rtmp","schema":"rtmp","stream":"cam1","vhost":"__defaultVhost__"}`,
 			stream.Request{
 				Event: stream.Open, Action: "on_publish", Mode: stream.Publish, App: "live", Name: "cam1", Transport: "rtmp",
@@ -258,7 +284,8 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
-			"zlmediakit: play, asked a second time, in an older version", "/hooks/zlm/on_play?key=x", jsonType, ZLMediaKit{},
+			"zlmediakit: play, asked a second time, in an older version", "/hooks/zlm/on_play?key=x", jsonType,
+			ZLMediaKit{},
 			`{"app":"live","hook_index":4,"id":"140259799100960","ip":"192.0.2.7","mediaServerId":"zlm-1","params":"","port":65284,"schema":"HLS","stream":"cam1","vhost":"h"}`,
 			stream.Request{
 				Event: stream.Open, Action: "on_play", Mode: stream.Play, App: "live", Name: "cam1", Transport: "hls",
@@ -266,7 +293,8 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
-			"zlmediakit: the end of a player's session", "/on_flow_report", jsonType, ZLMediaKit{},
+			"zlmediakit: the end of a player's session", "/on_flow_report", jsonType,
+			ZLMediaKit{},
 			`{"app":"live","duration":6,"hook_index":5,"id":"140259799100960","ip":"192.0.2.7","mediaServerId":"zlm-1","params":"token=x","player":true,"port":55345,"protocol":"rtsp","schema":"rtsp","stream":"cam1","totalBytes":1508161,"vhost":"h"}`,
 			stream.Request{
 				Event: stream.Close, Action: "on_flow_report", Mode: stream.Play, App: "live", Name: "cam1", Transport: "rtsp",
@@ -275,7 +303,8 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
-			"zlmediakit: the server lives", "/on_server_keepalive", jsonType, ZLMediaKit{},
+			"zlmediakit: the server lives", "/on_server_keepalive", jsonType,
+			ZLMediaKit{},
 			`{"data":{"Buffer":12},"hook_index":9,"mediaServerId":"zlm-1"}`,
 			stream.Request{Event: stream.Notice, Action: "on_server_keepalive", Server: "zlm-1"},
 		},

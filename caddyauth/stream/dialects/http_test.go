@@ -132,8 +132,17 @@ func TestDecodeOfARequest(t *testing.T) {
 
 func TestPathsThatSayTooLittle(t *testing.T) {
 	for _, path := range []HTTPPath{
-		{Path: ""}, {Path: "hls/{stream}"}, {Path: "/hls/*"}, {Path: "/{stream}/{stream}"}, {Path: "/{app}-{stream}"}, {Path: "/{stream}/**/x"},
-		{Path: "/{stream}/a*"}, {Path: "/{name}"}, {Path: "/{stream}{"}, {Path: "/{stream}", Mode: "read"}, {Path: "/{stream}/***"},
+		{Path: ""},
+		{Path: "hls/{stream}"},
+		{Path: "/hls/*"},
+		{Path: "/{stream}/{stream}"},
+		{Path: "/{app}-{stream}"},
+		{Path: "/{stream}/**/x"},
+		{Path: "/{stream}/a*"},
+		{Path: "/{name}"},
+		{Path: "/{stream}{"},
+		{Path: "/{stream}", Mode: "read"},
+		{Path: "/{stream}/***"},
 	} {
 		if err := (&HTTP{Paths: []HTTPPath{path}}).Provision(caddy.Context{}); err == nil {
 			t.Errorf("%v was accepted", path)

@@ -1,0 +1,94 @@
+package stream_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/caddyauth/callbacks/caddyauth/testbed"
+)
+
+// Each server's own words for the beginning and the end of a session move the count: one player at a time, the same one
+// asked about twice is still one, and when it has gone the next may come.
+func TestSessionsOfEveryServer(t *testing.T) {
+	const single = "allow {\nmode play\nmax_sessions 1 per stream\n}"
+	bed := testbed.New(t, site(
+		handle("/nginx", "nginx_rtmp", single)+handle("/srs", "srs", single)+handle("/oven", "ovenmediaengine", single)+
+			handle("/zlm/*", "zlmediakit", single)+handle("/node", "node_media_server", single)))
+
+	nginx := func(client int, call, fields string) *http.Request {
+		return hook("/nginx", "application/x-www-form-urlencoded", fmt.Sprintf(
+			"app=live&flashver=&swfurl=&tcurl=&pageurl=&addr=192.0.2.7&clientid=%d&call=%s&name=cam1%s", client, call, fields))
+	}
+	srs := func(client int, action string) *http.Request {
+		return hook("/srs", "application/json", fmt.Sprintf(
+			`{"server_id":"v","service_id":"s","action":%q,"client_id":"c%d","ip":"192.0.2.7","vhost":"h","app":"live","stream":"cam1","param":""}`, action, client))
+	}
+	oven := func(client int, status string) *http.Request {
+		return hook("/oven", "application/json", fmt.Sprintf(
+			`{"client":{"address":"192.0.2.7","port":%d},"request":{"direction":"outgoing","protocol":"WebRTC","status":%q,"url":"ws://h:3333/live/cam1"}}`, 40000+client, status))
+	}
+	zlm := func(client int, name, more string) *http.Request {
+		return hook("/zlm/"+name, "application/json", fmt.Sprintf(
+			`{"app":"live","id":"%d","ip":"192.0.2.7","mediaServerId":"z","params":"","schema":"rtmp","stream":"cam1"%s}`, client, more))
+	}
+	node := func(client int, action string) *http.Request {
+		return hook("/node", "text/plain;charset=UTF-8", fmt.Sprintf(
+			`{"id":"i%d","ip":"192.0.2.7:1","app":"live","name":"cam1","query":{},"protocol":"rtmp","action":%q}`, client, action))
+	}
+	for _, server := range []struct {
+		name                string
+		open, again, closes func(client int) *http.Request
+		status              int
+		allow, deny, closed string
+	}{
+		{
+			"nginx_rtmp",
+			func(client int) *http.Request { return nginx(client, "play", "&start=0&duration=0&reset=0") },
+			func(client int) *http.Request {
+				return hook("/nginx", "application/x-www-form-urlencoded", fmt.Sprintf(
+					"app=live&flashver=&swfurl=&tcurl=&pageurl=&addr=192.0.2.7&clientid=%d&call=update_play&time=30&timestamp=1&name=cam1", client))
+			},
+			func(client int) *http.Request { return nginx(client, "play_done", "") },
+			403, "", "", "",
+		},
+		{
+			"srs",
+			func(client int) *http.Request { return srs(client, "on_play") },
+			func(client int) *http.Request { return srs(client, "on_play") },
+			func(client int) *http.Request { return srs(client, "on_stop") },
+			403, `{"code":0}`, `{"code":403}`, `{"code":0}`,
+		},
+		{
+			"ovenmediaengine",
+			func(client int) *http.Request { return oven(client, "opening") },
+			func(client int) *http.Request { return oven(client, "opening") },
+			func(client int) *http.Request { return oven(client, "closing") },
+			200, `{"allowed":true}`, `{"allowed":false,"reason":"denied"}`, `{}`,
+		},
+		{
+			"zlmediakit, which asks again where it got no answer",
+			func(client int) *http.Request { return zlm(client, "on_play", `,"hook_index":1`) },
+			func(client int) *http.Request { return zlm(client, "on_play", `,"hook_index":2`) },
+			func(client int) *http.Request { return zlm(client, "on_flow_report", `,"player":true`) },
+			200, `{"code":0,"msg":"success"}`, `{"code":-1,"msg":"denied"}`, `{"code":0,"msg":"success"}`,
+		},
+		{
+			"node_media_server, which asks twice",
+			func(client int) *http.Request { return node(client, "prePlay") },
+			func(client int) *http.Request { return node(client, "postPlay") },
+			func(client int) *http.Request { return node(client, "donePlay") },
+			403, "", "", "",
+		},
+	} {
+		t.Run(server.name, func(t *testing.T) {
+			answered(t, bed.Do(t, server.open(1)), 200, server.allow)
+			answered(t, bed.Do(t, server.again(1)), 200, server.allow)
+			answered(t, bed.Do(t, server.open(2)), server.status, server.deny)
+			answered(t, bed.Do(t, server.closes(2)), 200, server.closed) // of one that never began
+			answered(t, bed.Do(t, server.open(3)), server.status, server.deny)
+			answered(t, bed.Do(t, server.closes(1)), 200, server.closed)
+			answered(t, bed.Do(t, server.open(4)), 200, server.allow)
+		})
+	}
+}
