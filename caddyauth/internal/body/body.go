@@ -19,7 +19,7 @@ const Within = 10 * time.Second
 
 // Capture is Buffers.Capture with memory of its own for each body.
 func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Duration) ([]byte, error) {
-	return (*Buffers)(nil).Capture(w, r, limit, within)
+	return new(Buffers).Capture(w, r, limit, within)
 }
 
 // Capture reads r's body, at most limit bytes of it, and puts the same bytes back for the next reader, with
@@ -29,7 +29,7 @@ func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Du
 // than announced, or broken, is verdict.Malformed, and so is, with status 408, one that takes longer than within. On an
 // error r's body gives what was read, then the rest or the same failure, so that it still stands for what was sent.
 //
-// The bytes are not to be used after Release of r's body. b may be nil.
+// The bytes are not to be used after Release of r's body.
 func (b *Buffers) Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Duration) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		return nil, nil
@@ -40,14 +40,14 @@ func (b *Buffers) Capture(w http.ResponseWriter, r *http.Request, limit int64, w
 
 	// Not every connection has deadlines (a recorder in a test has none); the server's own timeouts hold all the same.
 	control := http.NewResponseController(w)
-	hasDeadline := control.SetReadDeadline(time.Now().Add(within)) == nil
+	slow := b.begin(control, within)
 
 	original := r.Body
 	pool, memory := b.get(r.ContentLength)
 	buffer := bytes.NewBuffer((*memory)[:0])
 	_, err := buffer.ReadFrom(io.LimitReader(original, limit+1))
 	data := buffer.Bytes()
-	if hasDeadline && err == nil && int64(len(data)) <= limit {
+	if hasDeadline := b.end(slow); hasDeadline && err == nil && int64(len(data)) <= limit {
 		// After a failure it stays: before answering, net/http reads what is left of a body, and would wait for a slow one.
 		_ = control.SetReadDeadline(time.Time{})
 	}

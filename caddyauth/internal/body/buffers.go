@@ -13,8 +13,9 @@ const (
 	largest  = 20
 )
 
-// Buffers is memory for bodies that is used again.
+// Buffers is memory for bodies that is used again, and the watch over how long they take.
 type Buffers struct {
+	watch
 	pools [largest - smallest + 1]sync.Pool // of *[]byte, by the power of two that they have room for
 }
 
@@ -22,7 +23,7 @@ type Buffers struct {
 // pool that it goes back to; nil: none. The length is -1 where it is not announced.
 func (b *Buffers) get(length int64) (*sync.Pool, *[]byte) {
 	class := max(bits.Len64(uint64(max(length, 1)-1)), smallest)
-	if b == nil || length < 0 || class > largest {
+	if length < 0 || class > largest {
 		memory := make([]byte, 0, max(length, 512)+bytes.MinRead)
 		return nil, &memory
 	}
