@@ -17,8 +17,8 @@ import (
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
 )
 
-// gate is a site whose callback_auth has these lines in its block.
-func gate(block string) string {
+// siteWith is a site whose callback_auth has these lines in its block.
+func siteWith(block string) string {
 	return "http:// {\n\tcallback_auth {\n" + block + "\n\t}\n\treverse_proxy RECEIVER\n}\n"
 }
 
@@ -30,16 +30,16 @@ func badGates(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	return map[string]string{
-		"cf-no-method":                      gate("max_body 1MiB"),
-		"cf-no-method, in an any":           gate("any {\n}"),
-		"cf-secret-file-missing":            gate("vonage {\nsecret {file./does/not/exist}\n}"),
-		"cf-secret-file-missing, empty":     gate("vonage {\nsecret {file." + empty + "}\n}"),
-		"cf-alg-none":                       gate("jwt {\nsecret " + testbed.Secret + "\nalgorithm none\n}"),
-		"cf-alg-none, RS256 with a secret":  gate("jwt {\nsecret " + testbed.Secret + "\nalgorithm RS256\n}"),
-		"cf-alg-none, two families":         gate("jwt {\nsecret " + testbed.Secret + "\nalgorithm HS256 ES256\n}"),
-		"cf-dup-apikey":                     gate("vonage {\naccount a b\naccount a c\n}"),
-		"cf-unknown-option":                 gate("vonage {\nsecrets " + testbed.Secret + "\n}"),
-		"cf-unknown-option, of the handler": gate("max_bodys 1MiB\nvonage {\nsecret " + testbed.Secret + "\n}"),
+		"cf-no-method":                      siteWith("max_body 1MiB"),
+		"cf-no-method, in an any":           siteWith("any {\n}"),
+		"cf-secret-file-missing":            siteWith("vonage {\nsecret {file./does/not/exist}\n}"),
+		"cf-secret-file-missing, empty":     siteWith("vonage {\nsecret {file." + empty + "}\n}"),
+		"cf-alg-none":                       siteWith("jwt {\nsecret " + testbed.Secret + "\nalgorithm none\n}"),
+		"cf-alg-none, RS256 with a secret":  siteWith("jwt {\nsecret " + testbed.Secret + "\nalgorithm RS256\n}"),
+		"cf-alg-none, two families":         siteWith("jwt {\nsecret " + testbed.Secret + "\nalgorithm HS256 ES256\n}"),
+		"cf-dup-apikey":                     siteWith("vonage {\naccount a b\naccount a c\n}"),
+		"cf-unknown-option":                 siteWith("vonage {\nsecrets " + testbed.Secret + "\n}"),
+		"cf-unknown-option, of the handler": siteWith("max_bodys 1MiB\nvonage {\nsecret " + testbed.Secret + "\n}"),
 	}
 }
 
@@ -53,7 +53,7 @@ func TestConfigurationsThatWouldLeaveTheGateOpen(t *testing.T) {
 		})
 	}
 	t.Run("cf-short-secret", func(t *testing.T) {
-		bed := testbed.New(t, gate("vonage {\nsecret short\n}"))
+		bed := testbed.New(t, siteWith("vonage {\nsecret short\n}"))
 		if lines := bed.Logs.Lines(t, "secret is short: it should have at least 32 random bytes"); len(lines) != 1 || lines[0]["level"] != "warn" {
 			t.Errorf("%d warnings", len(lines))
 		}
@@ -63,7 +63,7 @@ func TestConfigurationsThatWouldLeaveTheGateOpen(t *testing.T) {
 		if err := os.WriteFile(file, []byte(testbed.Secret+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		accepted(t, testbed.New(t, gate("vonage {\nsecret {file."+file+"}\n}")).Do(t, testbed.Vonage(t, event, nil)), event)
+		accepted(t, testbed.New(t, siteWith("vonage {\nsecret {file."+file+"}\n}")).Do(t, testbed.Vonage(t, event, nil)), event)
 	})
 }
 
@@ -85,7 +85,7 @@ func answered(t *testing.T, bed *testbed.Bed, r *http.Request) int {
 func TestReloadsOfTheGate(t *testing.T) {
 	const other = "another-secret-of-the-sender-0123456789"
 	old, both, next := "secret "+testbed.Secret+" old", "secret "+testbed.Secret+" old\nsecret "+other+" next", "secret "+other+" next"
-	vonage := func(secrets string) string { return gate("vonage {\n" + secrets + "\n}\nreplay off") }
+	vonage := func(secrets string) string { return siteWith("vonage {\n" + secrets + "\n}\nreplay off") }
 	bed := testbed.Run(t, vonage(old))
 	t.Run("cf-reload-bad", func(t *testing.T) {
 		for name, site := range badGates(t) {

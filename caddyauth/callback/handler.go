@@ -429,8 +429,12 @@ func (h *Handler) report(r *http.Request, v Verdict, seen trail, start time.Time
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		setPlaceholders(ctx, repl, v, v.OK() || h.ReportOnly)
 	}
+	logged := app.AccessLogged(ctx)
+	if v.OK() && !logged {
+		return
+	}
 	fields := logFields(ctx, v)
-	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok && logged {
 		extra.Set(zap.Dict("callback_auth", fields...))
 	}
 	if v.OK() {

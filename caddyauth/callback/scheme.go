@@ -111,7 +111,8 @@ type Verdict struct {
 	Challenge string
 
 	// Then finishes the check over the body, which is exactly what was on the wire; nil where the body does not count.
-	// It is called only if Reason is verdict.OK, and its verdict replaces this one.
+	// It is called only if Reason is verdict.OK, and its verdict replaces this one. What it returns, Claims among it, must
+	// not use the slice later: its memory is used again.
 	Then func(body []byte) Verdict
 
 	// Answer, on an accepted message that is a handshake of the sender's own, answers it in place of the next handler,

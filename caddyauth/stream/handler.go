@@ -275,17 +275,22 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, start time.Tim
 	}
 
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		for key, value := range map[string]string{
-			"decision": decision, "rule": d.Rule, "reason": string(d.Code),
-			"stream": stream, "mode": mode, "dialect": h.name,
-		} {
-			repl.Set("http.stream_auth."+key, value)
-		}
+		const prefix = "http.stream_auth."
+		repl.Set(prefix+"decision", decision)
+		repl.Set(prefix+"rule", d.Rule)
+		repl.Set(prefix+"reason", string(d.Code))
+		repl.Set(prefix+"stream", stream)
+		repl.Set(prefix+"mode", mode)
+		repl.Set(prefix+"dialect", h.name)
 		if (d.Allow || d.Forward) && d.Subject != "" && cleanText(d.Subject) == d.Subject {
 			repl.Set("http.auth.user.id", d.Subject) // cleaned, it could be another's name
 		}
 	}
 
+	logged := app.AccessLogged(ctx)
+	if d.Allow && !logged {
+		return
+	}
 	fields := []zap.Field{
 		zap.String("dialect", h.name), zap.String("mode", mode), zap.String("app", appName), zap.String("stream", name),
 		zap.String("decision", decision), zap.String("rule", d.Rule), zap.String("reason", string(d.Code)),
@@ -294,7 +299,7 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, start time.Tim
 	if d.Reason != "" {
 		fields = append(fields, zap.String("said", d.Reason))
 	}
-	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok && logged {
 		extra.Set(zap.Dict("stream_auth", fields...))
 	}
 	if d.Allow {

@@ -107,6 +107,7 @@ func (j *JWT) Provision(ctx caddy.Context) error {
 		MaxAge:        time.Duration(j.MaxAge),
 		RequireExpiry: j.MaxAge == 0,
 		Leeway:        time.Duration(j.Leeway),
+		Proofs:        new(jose.Proofs),
 	}
 	if len(j.Algorithms) == 0 {
 		j.policy.Algorithms = usual
@@ -168,7 +169,7 @@ func (j *JWT) ownKeys(ctx caddy.Context) (keys []jose.Key, usual []string, err e
 	}
 	credential.WarnWeak(ctx.Logger(), "secret", secrets)
 	for _, s := range secrets {
-		keys = append(keys, jose.Key{Label: s.Label(), Secret: s.Bytes()})
+		keys = append(keys, jose.SecretKey(s.Label(), s.Bytes()))
 	}
 	return keys, []string{"HS256"}, nil
 }

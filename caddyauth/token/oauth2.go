@@ -93,6 +93,7 @@ func (o *OAuth2) Provision(ctx caddy.Context) (err error) {
 		RequireType:   len(o.Types) > 0,
 		Leeway:        leeway,
 		RequireExpiry: true,
+		Proofs:        new(jose.Proofs),
 	}
 	for _, option := range []struct {
 		name   string

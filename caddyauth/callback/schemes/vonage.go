@@ -185,7 +185,7 @@ func (v *Vonage) resolveKeys(logger *zap.Logger, decode func(string) ([]byte, er
 func hmacKeys(values []secret.Value) []jose.Key {
 	keys := make([]jose.Key, len(values))
 	for i, value := range values {
-		keys[i] = jose.Key{Label: value.Label(), Secret: value.Bytes()}
+		keys[i] = jose.SecretKey(value.Label(), value.Bytes())
 	}
 	return keys
 }

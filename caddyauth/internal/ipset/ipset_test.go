@@ -122,25 +122,6 @@ func TestContainsDoesNotAllocate(t *testing.T) {
 	}
 }
 
-func BenchmarkContains10000(b *testing.B) {
-	random := rand.New(rand.NewPCG(1, 2))
-	prefixes := make([]netip.Prefix, 10_000)
-	addrs := make([]netip.Addr, 1024)
-	for i := range prefixes {
-		prefixes[i] = netip.PrefixFrom(address(random.Uint32()), 24).Masked()
-	}
-	for i := range addrs {
-		addrs[i] = address(random.Uint32())
-	}
-	s := New(prefixes)
-	b.ReportAllocs()
-	i := 0
-	for b.Loop() {
-		s.Contains(addrs[i&1023])
-		i++
-	}
-}
-
 func address(n uint32) netip.Addr {
 	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n)))
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/hmac"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -14,6 +13,7 @@ import (
 	"hash"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -39,8 +39,10 @@ type Key struct {
 	// Secret keys an HMAC.
 	Secret []byte
 
-	// Public is an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey.
+	// Public is an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey. It is never changed.
 	Public crypto.PublicKey
+
+	macs *sync.Pool // of *mac for Secret; nil: made for each token
 }
 
 // Format prints the label only, for every verb and flag: a Secret must not print.
@@ -69,6 +71,7 @@ const (
 type algorithm struct {
 	family family
 	hash   func() hash.Hash  // of HMAC
+	size   int               // of its sum
 	curve  elliptic.Curve    // of ECDSA
 	method jwt.SigningMethod // of all but HMAC
 }
@@ -77,11 +80,11 @@ type algorithm struct {
 func algorithmOf(alg string) (algorithm, bool) {
 	switch alg {
 	case "HS256":
-		return algorithm{family: familyHMAC, hash: sha256.New}, true
+		return algorithm{family: familyHMAC, hash: sha256.New, size: sha256.Size}, true
 	case "HS384":
-		return algorithm{family: familyHMAC, hash: sha512.New384}, true
+		return algorithm{family: familyHMAC, hash: sha512.New384, size: sha512.Size384}, true
 	case "HS512":
-		return algorithm{family: familyHMAC, hash: sha512.New}, true
+		return algorithm{family: familyHMAC, hash: sha512.New, size: sha512.Size}, true
 	case "RS256":
 		return algorithm{family: familyRSA, method: jwt.SigningMethodRS256}, true
 	case "RS384":
@@ -148,39 +151,54 @@ func strongRSA(public *rsa.PublicKey) bool {
 	return public != nil && public.N != nil && public.N.BitLen() >= minModulusBits && public.E > 2 && public.E&1 == 1
 }
 
-// match finds the key among keys that t was signed with. tried is false if none of them fits it at all.
-func (s signed) match(t *Token, keys []Key) (found *Key, tried bool) {
+// match finds the key among keys that t was signed with. tried is false if none of them fits it at all. proofs may be nil.
+func (s signed) match(t *Token, keys []Key, proofs *Proofs) (found *Key, tried bool) {
 	a, ok := algorithmOf(t.Algorithm)
 	if !ok {
 		return nil, false
 	}
-	tries := 0
+	if a.family != familyHMAC {
+		return s.matchPublic(a, t, keys, proofs)
+	}
 	for i := range keys {
 		key := &keys[i]
-		if tries == maxTries && a.family != familyHMAC {
-			break
-		}
 		if !key.fits(a, t.Algorithm, t.KeyID) {
 			continue
 		}
-		tries++
-		if a.family != familyHMAC {
-			if a.method.Verify(string(s.input), s.signature, key.Public) == nil {
-				return key, true
-			}
-			continue
-		}
+		tried = true
 		// All secrets are tried, so that the time taken does not tell which one matched.
-		if hmacHolds(a.hash, key.Secret, s.input, s.signature) && found == nil {
+		if key.hmacHolds(a.hash, a.size, s.input, s.signature) && found == nil {
 			found = key
 		}
 	}
-	return found, tries > 0
+	return found, tried
 }
 
-// hmacHolds compares in constant time. It is golang-jwt's own check without its copy of the input.
-func hmacHolds(h func() hash.Hash, secret, input, signature []byte) bool {
-	mac := hmac.New(h, secret)
-	mac.Write(input)
-	return hmac.Equal(mac.Sum(nil), signature)
+// matchPublic is match for public keys: those that fit are looked up in proofs first, then tried.
+func (s signed) matchPublic(a algorithm, t *Token, keys []Key, proofs *Proofs) (found *Key, tried bool) {
+	fitting := make([]*Key, 0, min(len(keys), maxTries))
+	for i := range keys {
+		if len(fitting) < maxTries && keys[i].fits(a, t.Algorithm, t.KeyID) {
+			fitting = append(fitting, &keys[i])
+		}
+	}
+	known := proof{algorithm: t.Algorithm}
+	if proofs != nil {
+		known.token = sha256.Sum256([]byte(s.compact))
+		for _, key := range fitting {
+			if known.key = identity(key.Public); proofs.has(known) {
+				return key, true
+			}
+		}
+	}
+	for _, key := range fitting {
+		if a.method.Verify(s.input, s.signature, key.Public) == nil {
+			if proofs != nil {
+				known.key = identity(key.Public)
+				proofs.add(known)
+			}
+			return key, true
+		}
+	}
+	return nil, len(fitting) > 0
 }

@@ -92,7 +92,7 @@ func keys(list ...Key) KeySource {
 func vonage() *Policy {
 	return &Policy{
 		Algorithms: []string{"HS256"},
-		Keys:       keys(Key{Label: "a", Secret: []byte(secretA)}),
+		Keys:       keys(SecretKey("a", []byte(secretA))),
 		Issuers:    []string{"Vonage"},
 		MaxAge:     5 * time.Minute,
 		Leeway:     time.Minute,

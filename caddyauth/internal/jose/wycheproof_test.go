@@ -44,7 +44,7 @@ func holds(compact, algorithm string, keys []Key) bool {
 	if p.header(token, string(decoded[:header])) != nil {
 		return false
 	}
-	found, _ := signed{input: []byte(compact[:second]), signature: signature[:n]}.match(token, keys)
+	found, _ := signed{compact: string(compact), input: string(compact[:second]), signature: signature[:n]}.match(token, keys, nil)
 	return found != nil
 }
 
@@ -131,7 +131,7 @@ func TestWycheproofSignatureMethods(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, c := range g.Tests {
-					found, tried := signed{input: c.Msg, signature: c.Sig}.match(&Token{Algorithm: algorithm}, []Key{{Public: public}})
+					found, tried := signed{input: string(c.Msg), signature: c.Sig}.match(&Token{Algorithm: algorithm}, []Key{{Public: public}})
 					want := c.Result == "valid"
 					if set == "rsa_pss_2048_sha256_mgf1_0" {
 						want = c.Comment == "s_len changed to 32"

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// results is everything that was measured.
+type results struct {
+	versions    string
+	cpu         []row
+	stream      row
+	connections []row
+	latency     map[kind][]latency
+	memory      memory
+}
+
+// median of some samples; 0 of none.
+func median(samples []float64) float64 {
+	if len(samples) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(samples))
+	middle := len(sorted) / 2
+	if len(sorted)%2 == 0 {
+		return (sorted[middle-1] + sorted[middle]) / 2
+	}
+	return sorted[middle]
+}
+
+// added is the median of what a subject took more than another in the same round.
+func (r row) added(with, without kind) float64 {
+	differences := make([]float64, len(r.samples[with]))
+	for i := range differences {
+		differences[i] = r.samples[with][i] - r.samples[without][i]
+	}
+	return median(differences)
+}
+
+func name(bytes int) string {
+	if bytes >= 1<<10 {
+		return fmt.Sprintf("%d KiB", bytes>>10)
+	}
+	return fmt.Sprintf("%d B", bytes)
+}
+
+// markdown writes the tables.
+func (r *results) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s.\n\nCPU time of the proxy per request, user and system, in µs: median of the rounds, best and worst.\n\n", r.versions)
+	b.WriteString("| Body | Subject | CPU | best–worst | added | added, in units of HAProxy's |\n|---|---|--:|--:|--:|--:|\n")
+	for _, row := range r.cpu {
+		theirs := row.added(haproxyCheck, haproxyPlain)
+		for _, k := range []kind{caddyPlain, caddyGate, caddyReplay, haproxyPlain, haproxyCheck} {
+			without := caddyPlain
+			if k == haproxyCheck {
+				without = haproxyPlain
+			}
+			row.line(&b, k, without, theirs)
+		}
+	}
+	r.stream.line(&b, caddyRespond, caddyRespond, 0)
+	r.stream.line(&b, caddyStream, caddyRespond, 0)
+
+	b.WriteString("\n| Connections | Caddy, µs | with callback_auth, µs | added |\n|--:|--:|--:|--:|\n")
+	for _, row := range r.connections {
+		fmt.Fprintf(&b, "| %d | %.0f | %.0f | %.1f |\n", row.connections,
+			median(row.samples[caddyPlain]), median(row.samples[caddyGate]), row.added(caddyGate, caddyPlain))
+	}
+
+	b.WriteString("\nTime to the answer at 500 requests a second, 1 KiB, in ms: median of three runs.\n\n| Subject | p50 | p99 |\n|---|--:|--:|\n")
+	for _, k := range []kind{caddyPlain, caddyReplay} {
+		var p50, p99 []float64
+		for _, run := range r.latency[k] {
+			p50, p99 = append(p50, run.p50), append(p99, run.p99)
+		}
+		fmt.Fprintf(&b, "| %s | %.2f | %.2f |\n", k, median(p50), median(p99))
+	}
+	fmt.Fprintf(&b, "\nResident memory with %d bodies of 1 MiB at once: %d MiB before, %d MiB at its highest (+%d MiB).\n",
+		r.memory.bodies, r.memory.before, r.memory.highest, r.memory.highest-r.memory.before)
+	return b.String()
+}
+
+// line writes one subject's row of the table.
+func (r row) line(b *strings.Builder, k, without kind, theirs float64) {
+	samples := r.samples[k]
+	if len(samples) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "| %s | %s | %.0f | %.0f–%.0f |", name(r.bytes), k, median(samples), slices.Min(samples), slices.Max(samples))
+	switch added := r.added(k, without); {
+	case k == without || k == haproxyPlain:
+		b.WriteString(" | |\n")
+	case theirs > 0:
+		fmt.Fprintf(b, " %.1f | %.2f |\n", added, added/theirs)
+	default:
+		fmt.Fprintf(b, " %.1f | |\n", added)
+	}
+}
+
+// svg draws the CPU time per request as bars: what the proxy takes alone, and what the check adds.
+func (r *results) svg() string {
+	const left, width, bar, gap = 250, 420, 22, 8
+	type entry struct {
+		label       string
+		base, added float64
+	}
+	var bars []entry
+	highest := 1.0
+	add := func(row row, k, without kind) {
+		if len(row.samples[k]) == 0 {
+			return
+		}
+		e := entry{name(row.bytes) + ", " + string(k), median(row.samples[without]), max(row.added(k, without), 0)}
+		highest = max(highest, e.base+e.added)
+		bars = append(bars, e)
+	}
+	for _, row := range r.cpu {
+		add(row, caddyGate, caddyPlain)
+		add(row, caddyReplay, caddyPlain)
+		add(row, haproxyCheck, haproxyPlain)
+	}
+	add(r.stream, caddyStream, caddyRespond)
+
+	var b strings.Builder
+	height := 40 + len(bars)*(bar+gap) + 20
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", left+width+110, height)
+	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="#fff"/><text x="10" y="20">CPU time per request, µs: the server alone (grey) and what the check adds (blue)</text>`+"\n")
+	for i, e := range bars {
+		y := 36 + i*(bar+gap)
+		base, added := e.base/highest*width, e.added/highest*width
+		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%s</text><rect x="%d" y="%d" width="%.1f" height="%d" fill="#bbb"/>`+
+			`<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="#2a6fdb"/><text x="%.1f" y="%d">%.0f + %.1f</text>`+"\n",
+			left-8, y+15, e.label, left, y, base, bar, left+base, y, added, bar, left+base+added+6, y+15, e.base, e.added)
+	}
+	b.WriteString("</svg>\n")
+	return b.String()
+}
