@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
@@ -121,20 +122,16 @@ func (m *Metrics) SecretUsed(scheme, key string) {
 
 // closed keeps the reasons to those of the status table.
 func closed(reason verdict.Reason) verdict.Reason {
-	for _, known := range verdict.Reasons() {
-		if reason == known {
-			return reason
-		}
+	if slices.Contains(verdict.Reasons(), reason) {
+		return reason
 	}
 	return verdict.Unavailable
 }
 
 // oneOf keeps a label to the values that it may have; others are empty.
 func oneOf(value string, values ...string) string {
-	for _, known := range values {
-		if value == known {
-			return value
-		}
+	if slices.Contains(values, value) {
+		return value
 	}
 	return ""
 }

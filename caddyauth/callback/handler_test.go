@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,10 +45,8 @@ func refused(t *testing.T, result testbed.Result, statuses ...int) {
 	if len(result.Received) != 0 {
 		t.Fatalf("the receiver got a request that was to be refused; status %d", result.Status)
 	}
-	for _, status := range statuses {
-		if result.Status == status {
-			return
-		}
+	if slices.Contains(statuses, result.Status) {
+		return
 	}
 	t.Fatalf("status %d, want %d", result.Status, statuses)
 }

@@ -350,8 +350,7 @@ func (s *signing) deliver(cmd *cobra.Command, r *http.Request, body []byte) erro
 	}
 	answer, err := client.Do(r)
 	if err != nil {
-		var failure *url.Error
-		if errors.As(err, &failure) { // its text would hold the URL, and a key in it
+		if failure, ok := errors.AsType[*url.Error](err); ok { // its text would hold the URL, and a key in it
 			err = failure.Err
 		}
 		return fmt.Errorf("sending: %w", err)

@@ -169,10 +169,8 @@ func Many(d *caddyfile.Dispenser, target *[]string) error {
 	if len(args) == 0 {
 		return d.Errf("%s takes one or more arguments", option)
 	}
-	for _, arg := range args {
-		if arg == "" {
-			return d.Errf("%s has an empty argument", option)
-		}
+	if slices.Contains(args, "") {
+		return d.Errf("%s has an empty argument", option)
 	}
 	*target = append(*target, args...)
 	return nil

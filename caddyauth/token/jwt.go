@@ -233,8 +233,7 @@ func loadPublicKeys(files []credential.Secret) (keys []jose.Key, algorithms []st
 			name := string(pem)
 			if pem, err = os.ReadFile(name); err != nil {
 				// As it is configured: what a placeholder stands for may be a key, or a secret, in the wrong place.
-				var path *fs.PathError
-				if errors.As(err, &path) {
+				if path, ok := errors.AsType[*fs.PathError](err); ok {
 					err = path.Err
 				}
 				return nil, nil, fmt.Errorf("public_key: %s: %v", files[i].Value, err)

@@ -230,11 +230,13 @@ func startReceiver() (receiver, error) {
 	if err != nil {
 		return receiver{}, err
 	}
-	server := &http.Server{Addr: listener.Addr().String(), ReadHeaderTimeout: time.Minute,
+	server := &http.Server{
+		Addr: listener.Addr().String(), ReadHeaderTimeout: time.Minute,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			_, _ = io.WriteString(w, "received")
-		})}
+		}),
+	}
 	go func() { _ = server.Serve(listener) }()
 	return receiver{server}, nil
 }

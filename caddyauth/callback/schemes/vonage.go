@@ -14,15 +14,14 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"go.uber.org/zap"
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
 	"github.com/caddyauth/callbacks/caddyauth/internal/secret"
 	"github.com/caddyauth/callbacks/caddyauth/internal/strictjson"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"go.uber.org/zap"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"

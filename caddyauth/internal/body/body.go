@@ -54,8 +54,7 @@ func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Du
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, verdict.Errorf(verdict.Malformed, "the body did not arrive within %v", within).WithStatus(http.StatusRequestTimeout)
 		}
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) { // the site's own request_body limit, which is the smaller one
+		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok { // the site's own request_body limit, which is the smaller one
 			return nil, verdict.Errorf(verdict.TooLarge, "a body over the site's limit of %d bytes", tooLarge.Limit)
 		}
 		return nil, verdict.Errorf(verdict.Malformed, "the body is broken or shorter than announced")

@@ -44,7 +44,8 @@ func BenchmarkVerify(b *testing.B) {
 		private any
 		public  crypto.PublicKey
 	}{
-		{jwt.SigningMethodRS256, ring.rsa, &ring.rsa.PublicKey}, {jwt.SigningMethodES256, ring.p256, &ring.p256.PublicKey},
+		{jwt.SigningMethodRS256, ring.rsa, &ring.rsa.PublicKey},
+		{jwt.SigningMethodES256, ring.p256, &ring.p256.PublicKey},
 		{jwt.SigningMethodEdDSA, ring.ed25519, ring.ed25519.Public()},
 	} {
 		p := with(vonage(), func(p *Policy) {

@@ -20,9 +20,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 func TestKnownTokens(t *testing.T) {
@@ -51,17 +50,20 @@ func TestKnownTokens(t *testing.T) {
 			"RFC 7515 A.3", "ES256",
 			"eyJhbGciOiJFUzI1NiJ9." + rfcClaims +
 				".DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
-			Key{Public: p256}, rfcTime, 0,
+			Key{Public: p256},
+			rfcTime, 0,
 		},
 		{
 			"Vonage", "HS256",
 			"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpYXQiOjE3MDAwMDAwMDAsImp0aSI6IjBiOWYxYzFlLTAwMDAtNDAwMC04MDAwLTAwMDAwMDAwMDAwMSIsImlzcyI6IlZvbmFnZSIsInBheWxvYWRfaGFzaCI6IjRmZjk1ODE4MDdmZTRjZDE4MDE5NWI3YjBjMGJmNzY5NzUzMWI4ZDE3N2E4Y2FjODhiOTg0YmRmMDU1YTNkNzgiLCJhcGlfa2V5IjoiNDcwMDAwMDEiLCJhcHBsaWNhdGlvbl9pZCI6IjExMTExMTExLTIyMjItMzMzMy00NDQ0LTU1NTU1NTU1NTU1NSJ9.D2z3Onh1_PTpMGuRaK3lA58kUw0LQ4ZJ7UEZh1gP9dA",
-			Key{Secret: []byte(secretA)}, now, 5 * time.Minute,
+			Key{Secret: []byte(secretA)},
+			now, 5 * time.Minute,
 		},
 		{
 			"Vonage, as its own package signs", "HS256",
 			"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpYXQiOjE3MDAwMDAwMDAsImp0aSI6ImM1YmE4ZjI0LTFhMTQtNGMxMC1iZmRmLTNmYmU4Y2U1MTFiNSIsImlzcyI6IlZvbmFnZSIsInBheWxvYWRfaGFzaCI6IjZiYjY3MzA0MWJkZjAzZWM0OWRlMDUwZDc4YWI0MGY4YWE4ZDVmODljODdiNzczMWVkMDZiMmMyNWNhZjI1ODQiLCJhcGlfa2V5IjoiYTFiMmMzZCIsImFwcGxpY2F0aW9uX2lkIjoiYWFhYWFhYWEtYmJiYi1jY2NjLWRkZGQtMDEyMzQ1Njc4OWFiIn0.ZXAGuYXVLGuqS53C55oEzC0OpvUvz597wzS9rY6MrjI",
-			Key{Secret: []byte("0123456789abcdef0123456789abcdef")}, now, 5 * time.Minute,
+			Key{Secret: []byte("0123456789abcdef0123456789abcdef")},
+			now, 5 * time.Minute,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -154,8 +156,10 @@ func TestKeysThatNeverVerify(t *testing.T) {
 		{"an RSA private key", "RS256", rs(ring.rsa), Key{Public: ring.rsa}},
 		{"a nil EC key", "ES256", es, Key{Public: (*ecdsa.PublicKey)(nil)}},
 		{"an EC key without a curve", "ES256", es, Key{Public: &ecdsa.PublicKey{}}},
-		{"a short Ed25519 key", "EdDSA", mint(t, jwt.SigningMethodEdDSA, ring.ed25519, `{"alg":"EdDSA"}`, claims),
-			Key{Public: ed25519.PublicKey{1, 2, 3}}},
+		{
+			"a short Ed25519 key", "EdDSA", mint(t, jwt.SigningMethodEdDSA, ring.ed25519, `{"alg":"EdDSA"}`, claims),
+			Key{Public: ed25519.PublicKey{1, 2, 3}},
+		},
 		{"a secret that is a public key too", "HS256", hs, Key{Secret: []byte(secretA), Public: &ring.rsa.PublicKey}},
 		{"a public key that is a secret too", "RS256", rs(ring.rsa), Key{Secret: []byte(secretA), Public: &ring.rsa.PublicKey}},
 		{"a key for another algorithm", "HS256", hs, Key{Secret: []byte(secretA), Algorithms: []string{"HS512"}}},

@@ -13,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // now is when the tests take place: two seconds after the iat of the vectors.
@@ -125,7 +124,7 @@ func reason(tb testing.TB, p *Policy, compact string, at time.Time) verdict.Reas
 	if genuine != (token != nil) {
 		tb.Errorf("%v: token returned: %v", refusal.Reason, token != nil)
 	}
-	for _, part := range strings.Split(compact, ".") {
+	for part := range strings.SplitSeq(compact, ".") {
 		if len(part) > 3 && strings.Contains(err.Error(), part) {
 			tb.Error("the error holds a part of the token")
 		}

@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // Every kind of token, genuine and not, comes three times to a policy that remembers and to one that does not.
@@ -55,8 +54,10 @@ func TestAWithdrawnKeyStopsWorkingThoughItsSignatureIsRemembered(t *testing.T) {
 	ring := newKeyring(t)
 	compact := mint(t, jwt.SigningMethodES256, ring.p256, `{"alg":"ES256"}`, `{"exp":1700003600}`)
 	held := []Key{{Label: "p256", Public: &ring.p256.PublicKey}}
-	p := &Policy{Algorithms: []string{"ES256"}, Proofs: new(Proofs),
-		Keys: func(context.Context, *Token) ([]Key, error) { return held, nil }}
+	p := &Policy{
+		Algorithms: []string{"ES256"}, Proofs: new(Proofs),
+		Keys: func(context.Context, *Token) ([]Key, error) { return held, nil },
+	}
 	at := time.Unix(1_700_000_000, 0)
 	for range 2 {
 		if got := reason(t, p, compact, at); got != ok {

@@ -131,7 +131,7 @@ func TestWycheproofSignatureMethods(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, c := range g.Tests {
-					found, tried := signed{input: string(c.Msg), signature: c.Sig}.match(&Token{Algorithm: algorithm}, []Key{{Public: public}})
+					found, tried := signed{input: string(c.Msg), signature: c.Sig}.match(&Token{Algorithm: algorithm}, []Key{{Public: public}}, nil)
 					want := c.Result == "valid"
 					if set == "rsa_pss_2048_sha256_mgf1_0" {
 						want = c.Comment == "s_len changed to 32"

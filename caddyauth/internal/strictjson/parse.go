@@ -1,6 +1,7 @@
 package strictjson
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -143,7 +144,7 @@ func (p *parser) object(depth int) (Value, error) {
 		p.space()
 	}
 	if depth == 1 { // nobody needs the stack any more
-		return Value{kind: Object, inner: &inner{members: p.members[:len(p.members):len(p.members)]}}, nil
+		return Value{kind: Object, inner: &inner{members: slices.Clip(p.members)}}, nil
 	}
 	members := append([]Member(nil), p.members[start:]...)
 	p.members = p.members[:start]
