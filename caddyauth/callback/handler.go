@@ -95,6 +95,7 @@ type Handler struct {
 	replay     *replayGuard // nil: messages may pass as often as they come
 	metrics    *app.Metrics
 	bodyWithin time.Duration
+	bodies     *body.Buffers
 	logger     *zap.Logger
 }
 
@@ -117,6 +118,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.bodyWithin = body.Within
+	h.bodies = new(body.Buffers)
 	if h.MaxBody < 0 || h.MaxBody > maxMaxBody {
 		return fmt.Errorf("max_body is %d: it is between 1 byte and 1 TiB", h.MaxBody)
 	}
@@ -209,7 +211,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			w.Header().Set("Cache-Control", "private")
 		}
 	}
-	return held.deliver(w, r, next)
+	err := held.deliver(w, r, next)
+	if err == nil { // else an error route may want the body
+		body.Release(r.Body)
+	}
+	return err
 }
 
 // judge asks the schemes, then reads the body, then asks those that are not done without it. A panic in a scheme is a
@@ -249,7 +255,7 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail) (v 
 		if h.ReportOnly {
 			within = 0 // a body that is cut off in the middle is as good as refused
 		}
-		if data, err = body.Capture(w, r, h.MaxBody, within); err != nil {
+		if data, err = h.bodies.Capture(w, r, h.MaxBody, within); err != nil {
 			last := verdicts[len(verdicts)-1]
 			v := Refuse(err)
 			v.Scheme, v.Key = last.Scheme, last.Key

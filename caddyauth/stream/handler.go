@@ -76,6 +76,7 @@ type Handler struct {
 	logger  *zap.Logger
 	hasBook bool // whether Cleanup has a book to close
 
+	bodies     *body.Buffers
 	bodyWithin time.Duration // a test waits for less
 }
 
@@ -90,7 +91,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision loads the dialect, and compiles tokens and rules for what its server can do.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	h.bodyWithin = body.Within
+	h.bodies, h.bodyWithin = new(body.Buffers), body.Within
 	if h.DialectRaw == nil {
 		return errors.New("no dialect")
 	}
@@ -155,6 +156,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 	sent, err := h.answer(w, q, d)
+	body.Release(r.Body)
 	if d.opened != nil && (!sent || r.Context().Err() != nil) {
 		// Who did not hear that it may, does not let the client in, and will tell no end of it.
 		ctx := context.WithoutCancel(r.Context())
@@ -181,7 +183,7 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (q *Request, d D
 	var data []byte
 	var err error
 	if !h.inline {
-		if data, err = body.Capture(w, r, MaxBody, h.bodyWithin); err != nil {
+		if data, err = h.bodies.Capture(w, r, MaxBody, h.bodyWithin); err != nil {
 			return nil, Deny(err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/app"
+	"github.com/caddyauth/callbacks/caddyauth/internal/body"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 	"go.uber.org/zap"
 
@@ -60,7 +61,7 @@ func newHandler(dialect Dialect, p *policy) *Handler {
 	if err := shared.Provision(ctx); err != nil {
 		panic(err)
 	}
-	return &Handler{dialect: dialect, name: "fake", policy: p, metrics: shared.Metrics(), logger: zap.NewNop(), bodyWithin: time.Minute}
+	return &Handler{dialect: dialect, name: "fake", policy: p, metrics: shared.Metrics(), logger: zap.NewNop(), bodies: new(body.Buffers), bodyWithin: time.Minute}
 }
 
 // serve asks a handler, with the headers that an earlier one set.

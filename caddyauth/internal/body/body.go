@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
@@ -19,6 +21,11 @@ const Within = 10 * time.Second
 // reserved is the most, in bytes, that is set aside before a body comes.
 const reserved = 1 << 20
 
+// Capture is Buffers.Capture with memory of its own for each body.
+func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Duration) ([]byte, error) {
+	return new(Buffers).Capture(w, r, limit, within)
+}
+
 // Capture reads r's body, at most limit bytes of it, and puts the same bytes back for the next reader, with
 // Content-Length set to their number. The bytes are those on the wire: nothing is decompressed.
 //
@@ -26,7 +33,9 @@ const reserved = 1 << 20
 // than announced, or broken, is verdict.Malformed, and so is, with status 408, one that takes longer than within, which
 // is without bound where it is 0. On an error r's body gives what was read, then the rest or the same failure, so that
 // it still stands for what was sent.
-func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Duration) ([]byte, error) {
+//
+// The bytes are not to be used after Release of r's body.
+func (b *Buffers) Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Duration) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		return nil, nil
 	}
@@ -36,21 +45,25 @@ func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Du
 
 	// Not every connection has deadlines (a recorder in a test has none); the server's own timeouts hold all the same.
 	control := http.NewResponseController(w)
-	hasDeadline := within > 0 && control.SetReadDeadline(time.Now().Add(within)) == nil
+	slow := b.begin(control, within)
 
 	original := r.Body
-	// An announcement alone reserves no more than this: beyond it the buffer grows with what really comes.
-	buffer := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 512), reserved)+bytes.MinRead))
+	pool, memory := b.get(r.ContentLength)
+	buffer := bytes.NewBuffer((*memory)[:0])
 	_, err := buffer.ReadFrom(io.LimitReader(original, limit+1))
 	data := buffer.Bytes()
-	if hasDeadline && err == nil && int64(len(data)) <= limit {
-		// After a failure it stays: before answering, net/http reads what is left of a body, and would wait for a slow one.
+	failed := err != nil || int64(len(data)) > limit
+	switch hasDeadline := b.end(slow); {
+	case failed && slow != nil:
+		// Before answering, net/http reads what is left of a body, and would wait for a slow one.
+		_ = control.SetReadDeadline(slow.until)
+	case hasDeadline:
 		_ = control.SetReadDeadline(time.Time{})
 	}
 
 	switch {
 	case err != nil:
-		r.Body = restored{io.MultiReader(bytes.NewReader(data), failing{err}), original}
+		r.Body = broken{io.MultiReader(bytes.NewReader(data), failing{err}), original}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, verdict.Errorf(verdict.Malformed, "the body did not arrive within %v", within).WithStatus(http.StatusRequestTimeout)
 		}
@@ -59,11 +72,12 @@ func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Du
 		}
 		return nil, verdict.Errorf(verdict.Malformed, "the body is broken or shorter than announced")
 	case int64(len(data)) > limit:
-		r.Body = restored{io.MultiReader(bytes.NewReader(data), original), original}
+		r.Body = broken{io.MultiReader(bytes.NewReader(data), original), original}
 		return nil, verdict.Errorf(verdict.TooLarge, "a body over max_body, which is %d bytes", limit)
 	}
 
-	r.Body = restored{bytes.NewReader(data), original}
+	data = slices.Clip(data)
+	r.Body = &restored{original: original, data: data, memory: memory, pool: pool}
 	r.ContentLength = int64(len(data))
 	r.TransferEncoding = nil
 	// Trailers came behind what is verified, and some servers take them for headers.
@@ -71,15 +85,63 @@ func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Du
 	return data, nil
 }
 
-// restored reads what was put back and closes what was there.
+// restored is a body that was captured whole. A proxy's transport may go on reading for a moment after the answer is
+// there, in a goroutine of its own: so what is read is copied under a lock, and nothing is left to read after Release.
 type restored struct {
+	original io.Closer
+
+	mu     sync.Mutex
+	data   []byte // what is left
+	memory *[]byte
+	pool   *sync.Pool // where memory came from, if from one
+	gone   bool
+}
+
+// Read gives the next bytes.
+func (b *restored) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.gone:
+		return 0, http.ErrBodyReadAfterClose
+	case len(b.data) == 0:
+		return 0, io.EOF
+	}
+	n := copy(p, b.data)
+	b.data = b.data[n:]
+	return n, nil
+}
+
+// Close closes the body that was there before.
+func (b *restored) Close() error { return b.original.Close() }
+
+// Release gives the memory of a captured body back, once its receiver is done with the request. Any other body stays as
+// it is.
+func Release(body io.ReadCloser) {
+	b, ok := body.(*restored)
+	if !ok {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pool == nil || b.gone {
+		return
+	}
+	b.pool.Put(b.memory)
+	b.gone, b.data, b.memory = true, nil, nil
+}
+
+// broken reads what was put back and closes what was there.
+type broken struct {
 	io.Reader
 	original io.Closer
 }
 
-func (b restored) Close() error { return b.original.Close() }
+// Close closes the body that was there before.
+func (b broken) Close() error { return b.original.Close() }
 
 // failing fails as the reader did whose place it takes.
 type failing struct{ err error }
 
+// Read fails.
 func (f failing) Read([]byte) (int, error) { return 0, f.err }

@@ -94,6 +94,58 @@ func TestABodyThatTakesTooLongIsGivenUp(t *testing.T) {
 	}
 }
 
+func TestABodyThatWasReleasedIsNeverAnotherRequests(t *testing.T) {
+	var buffers Buffers
+	const size = 4 << 10
+	first := strings.Repeat("1", size)
+	for range 100 {
+		r := post(strings.NewReader(first), size)
+		if _, err := buffers.Capture(httptest.NewRecorder(), r, size, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		body := r.Body
+		read := make(chan []byte)
+		go func() { // as a proxy's transport does, which nobody waits for
+			got, _ := io.ReadAll(body)
+			read <- got
+		}()
+		Release(body)
+		Release(body)
+		other := post(strings.NewReader(strings.Repeat("2", size)), size)
+		if _, err := buffers.Capture(httptest.NewRecorder(), other, size, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-read; !strings.HasPrefix(first, string(got)) {
+			t.Fatal("the reader of one request got bytes of another")
+		}
+		if _, err := body.Read(make([]byte, 1)); err == nil {
+			t.Fatal("a body can be read after it was released")
+		}
+		if got, err := io.ReadAll(other.Body); err != nil || strings.Trim(string(got), "2") != "" || len(got) != size {
+			t.Fatalf("the next request has %d bytes of its own, %v", len(got), err)
+		}
+		Release(other.Body)
+	}
+}
+
+func TestEveryLengthFindsRoom(t *testing.T) {
+	var buffers Buffers
+	for _, size := range []int{1, 511, 512, 513, 4096, 1<<20 - 1, 1 << 20, 1<<20 + 1} {
+		for _, length := range []int{size, -1} {
+			text := strings.Repeat("x", size)
+			r := post(strings.NewReader(text), int64(length))
+			data, err := buffers.Capture(httptest.NewRecorder(), r, 2<<20, time.Minute)
+			if err != nil || string(data) != text || cap(data) != len(data) {
+				t.Fatalf("%d bytes, announced as %d: %d, %v", size, length, len(data), err)
+			}
+			if got, err := io.ReadAll(r.Body); err != nil || string(got) != text {
+				t.Fatalf("%d bytes, announced as %d: the next reader has %d, %v", size, length, len(got), err)
+			}
+			Release(r.Body)
+		}
+	}
+}
+
 // deadlines counts how often a read deadline is set.
 type deadlines struct {
 	http.ResponseWriter

@@ -31,7 +31,7 @@ func (k *Key) hmacHolds(h func() hash.Hash, size int, input string, signature []
 	defer k.macs.Put(m)
 	m.Reset()
 	m.input = append(m.input[:0], input...)
-	m.Write(m.input)
+	_, _ = m.Write(m.input)
 	m.sum = m.Sum(m.sum[:0])
 	return hmac.Equal(m.sum, signature)
 }

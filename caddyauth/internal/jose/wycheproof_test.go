@@ -44,7 +44,7 @@ func holds(compact, algorithm string, keys []Key) bool {
 	if p.header(token, string(decoded[:header])) != nil {
 		return false
 	}
-	found, _ := signed{compact: string(compact), input: string(compact[:second]), signature: signature[:n]}.match(token, keys, nil)
+	found, _ := signed{compact: compact, input: compact[:second], signature: signature[:n]}.match(token, keys, nil)
 	return found != nil
 }
 
