@@ -92,7 +92,8 @@ func TestExplainSaysWhatWouldBeDecidedAndCallsNobody(t *testing.T) {
 		{"the same one, later", vonage, now.Add(time.Hour), []string{"vonage: expired", "=> deny: expired", "401 Unauthorized"}},
 		{"a forged one", vonage + " ", now, []string{"body_mismatch", "401 Unauthorized"}},
 		{"keys of others", foreign, now, []string{"unavailable", "503 Service Unavailable"}},
-		{"a stream that is allowed", stream("live"), now, []string{"publish of live/cam1", "closed: does not hold", "=> allow by live: ok", "200 OK"}},
+		{"a stream that is allowed", stream("live"), now, []string{"publish of live/cam1", "closed: does not hold (app)", "=> allow by live: ok", "200 OK"}},
+		{"a stream whose token is too old", stream("live"), now.Add(time.Hour), []string{"live: does not hold (token: expired", "=> deny by fallback: expired", "403 Forbidden"}},
 		{"a stream that is denied", stream("internal"), now, []string{"=> deny by closed", "403 Forbidden"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

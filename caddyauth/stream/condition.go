@@ -262,17 +262,28 @@ func (c *Conditions) checkBounds() error {
 	return nil
 }
 
-// hold reports whether all conditions hold that cost nothing to look at. unknown is what a condition comes to on what
-// the media server did not report.
-func (c *Conditions) hold(q *Request, unknown bool) bool {
-	return (len(c.Mode) == 0 || slices.Contains(c.Mode, string(q.Mode))) &&
-		(len(c.app) == 0 || unless(q.App == "", unknown, func() bool { return c.app.match(q.App) })) &&
-		(len(c.stream) == 0 || c.stream.match(q.Name) || c.stream.match(q.Stream())) &&
-		(c.addresses.Empty() || unless(!q.IP.IsValid(), unknown, func() bool { return c.addresses.Contains(q.IP) })) &&
-		(len(c.transports) == 0 || unless(q.Transport == "", unknown, func() bool { return slices.Contains(c.transports, q.Transport) })) &&
-		(len(c.origin) == 0 || c.matchOrigin(q.Origin)) &&
-		(len(c.agent) == 0 || len(q.Agent) <= maxAgentBytes && c.agent.match(q.Agent)) &&
-		c.holdListeners(q.Listeners, unknown)
+// hold gives the name of the first condition that does not hold, of those that cost nothing to look at; empty if all
+// hold. unknown is what a condition comes to on what the media server did not report.
+func (c *Conditions) hold(q *Request, unknown bool) (failing string) {
+	switch {
+	case len(c.Mode) > 0 && !slices.Contains(c.Mode, string(q.Mode)):
+		return "mode"
+	case len(c.app) > 0 && !unless(q.App == "", unknown, func() bool { return c.app.match(q.App) }):
+		return "app"
+	case len(c.stream) > 0 && !c.stream.match(q.Name) && !c.stream.match(q.Stream()):
+		return "stream"
+	case !c.addresses.Empty() && !unless(!q.IP.IsValid(), unknown, func() bool { return c.addresses.Contains(q.IP) }):
+		return "ip"
+	case len(c.transports) > 0 && !unless(q.Transport == "", unknown, func() bool { return slices.Contains(c.transports, q.Transport) }):
+		return "transport"
+	case len(c.origin) > 0 && !c.matchOrigin(q.Origin):
+		return "origin"
+	case len(c.agent) > 0 && (len(q.Agent) > maxAgentBytes || !c.agent.match(q.Agent)):
+		return "agent"
+	case !c.holdListeners(q.Listeners, unknown):
+		return "listeners"
+	}
+	return ""
 }
 
 // unless is unknown where something is missing, and else what known comes to.

@@ -101,7 +101,7 @@ func (p *policy) decide(ctx context.Context, q *Request, now time.Time) Decision
 		if m.holds {
 			return e.conclude(rule, rule.label(i), m).asked(steps, rule.label(i), "holds: "+rule.Action)
 		}
-		steps = append(steps, app.Step{Name: rule.label(i), Outcome: "does not hold"})
+		steps = append(steps, app.Step{Name: rule.label(i), Outcome: "does not hold", Detail: m.why})
 	}
 	if p.allow {
 		return e.conclude(&Rule{Action: "allow"}, fallbackName, match{left: never}).asked(steps, fallbackName, "allow")
@@ -159,7 +159,7 @@ func (e *evaluation) conclude(rule *Rule, name string, m match) Decision {
 
 // forwards reports whether a notification goes to the next handler, as the question did or would have.
 func (p *policy) forwards(q *Request) bool {
-	return slices.ContainsFunc(p.rules, func(rule *Rule) bool { return rule.Forward && rule.hold(q, true) })
+	return slices.ContainsFunc(p.rules, func(rule *Rule) bool { return rule.Forward && rule.hold(q, true) == "" })
 }
 
 // subject is who the token is for, else the user.
@@ -190,6 +190,14 @@ func (e *evaluation) note(refusal *verdict.Error) {
 	if e.refusal == nil || e.refusal.Reason == verdict.Missing {
 		e.refusal = refusal
 	}
+}
+
+// why says what is known about a credential that does not count.
+func (e *evaluation) why() string {
+	if e.refusal == nil {
+		return ""
+	}
+	return ": " + e.refusal.Error()
 }
 
 // refuse takes a refused credential: what is undecided, and what can be read in two ways, ends the evaluation as an

@@ -119,46 +119,47 @@ type match struct {
 	token *accepted     // the token that they held for; nil if none was asked for
 	user  string        // the user name that they held for
 	doubt error         // why a condition holds that could not be evaluated
+	why   string        // the condition that does not hold, for the inspector and `explain`
 }
 
 // judge holds the rule's conditions against the request, the cheap ones first, so that a password or a token is judged
 // only where it decides. An error is a request that no further rule may decide.
 func (r *Rule) judge(e *evaluation) (match, error) {
-	if !r.hold(e.q, r.denies()) {
-		return match{}, nil
+	if failing := r.hold(e.q, r.denies()); failing != "" {
+		return match{why: failing}, nil
 	}
 	holds, change := r.holdListened(e.q, r.denies())
 	if !holds && !(r.denies() && e.limits && change != never) {
-		return match{}, nil
+		return match{why: "listened"}, nil
 	}
 	m := match{left: never}
 	if ok, err := r.holdWhen(e, &m, false); err != nil || !ok {
-		return match{}, err
+		return match{why: "when"}, err
 	}
 	if r.checker != nil {
 		if e.q.User == "" && e.q.Password == "" {
 			e.note(verdict.Errorf(verdict.Missing, "no user name and password"))
-			return match{}, nil
+			return match{why: "user: there is none"}, nil
 		}
 		if _, err := r.checker.Check(e.ctx, e.q.User, e.q.Password); err != nil {
-			return match{}, e.refuse(err)
+			return match{why: "user: " + verdict.Of(err).Error()}, e.refuse(err)
 		}
 		m.user = e.q.User
 	}
 	if len(r.Token)+len(r.claims) > 0 {
 		found, a, err := e.findToken(r)
 		if err != nil || !found {
-			return match{}, err
+			return match{why: "token" + e.why()}, err
 		}
 		m.token = a
 	}
 	if ok, err := r.holdWhen(e, &m, true); err != nil || !ok {
-		return match{}, err
+		return match{why: "when"}, err
 	}
 	if !holds {
 		// All but the time listened holds: the client may stay until that does too.
 		e.left = min(e.left, change)
-		return match{}, nil
+		return match{why: "listened, so far"}, nil
 	}
 	m.holds, m.left = true, change
 	return m, nil
