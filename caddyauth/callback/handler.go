@@ -3,7 +3,6 @@
 package callback
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,16 +13,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/internal/body"
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -413,137 +408,6 @@ func (h *Handler) strip(r *http.Request) {
 			}
 		}
 	}
-}
-
-// trail is what was looked at on the way to a verdict.
-type trail []app.Step
-
-func (t *trail) add(name string, v Verdict) {
-	*t = append(*t, app.Step{Name: name, Outcome: string(v.Reason), Detail: v.Detail})
-}
-
-// report is the one place where a verdict becomes visible: in the metrics, the decision log, the placeholders, the trace,
-// the access log, and the log.
-func (h *Handler) report(r *http.Request, v Verdict, seen trail, start time.Time) {
-	ctx := r.Context()
-	h.record(ctx, v, seen, start)
-	if span := trace.SpanFromContext(ctx); span.IsRecording() {
-		span.SetAttributes(
-			attribute.String("callback_auth.scheme", v.Scheme), attribute.String("callback_auth.reason", string(v.Reason)),
-			attribute.String("callback_auth.key", v.Key), attribute.Bool("callback_auth.report_only", h.ReportOnly))
-	}
-	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		setPlaceholders(ctx, repl, v, v.OK() || h.ReportOnly)
-	}
-	logged := app.AccessLogged(ctx)
-	if v.OK() && !logged {
-		return
-	}
-	fields := logFields(ctx, v)
-	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok && logged {
-		extra.Set(zap.Dict("callback_auth", fields...))
-	}
-	if v.OK() {
-		return
-	}
-	if entry := h.logger.Check(zapcore.InfoLevel, "callback refused"); entry != nil {
-		entry.Write(append(fields,
-			zap.Int("status", v.HTTPStatus()), zap.String("detail", v.Detail), zap.Bool("report_only", h.ReportOnly))...)
-	}
-}
-
-// record counts a verdict and keeps it for the inspector.
-func (h *Handler) record(ctx context.Context, v Verdict, seen trail, start time.Time) {
-	took := time.Since(start)
-	h.metrics.Callback(v.Scheme, v.Reason, took)
-	d := app.Decision{
-		Time: start, Handler: app.HandlerCallback, Scheme: v.Scheme, Allowed: v.OK(), Decision: "allow",
-		Reason: v.Reason, Detail: v.Detail, Key: v.Key, ClientIP: clientIP(ctx),
-		Duration: took, ReportOnly: h.ReportOnly, Steps: seen,
-	}
-	if !v.OK() {
-		d.Decision, d.Status = "deny", v.HTTPStatus()
-	} else if v.Key != "" {
-		h.metrics.SecretUsed(v.Scheme, v.Key)
-	}
-	app.Decisions().Record(d)
-}
-
-// clientIP is the address of the sender by Caddy's reckoning.
-func clientIP(ctx context.Context) string {
-	ip, _ := caddyhttp.GetVar(ctx, caddyhttp.ClientIPVarKey).(string)
-	return ip
-}
-
-// logFields are the same in the log and on the access-log entry.
-func logFields(ctx context.Context, v Verdict) []zap.Field {
-	return []zap.Field{
-		zap.String("scheme", v.Scheme),
-		zap.String("reason", string(v.Reason)),
-		zap.String("key", v.Key),
-		zap.String("client_ip", clientIP(ctx)),
-	}
-}
-
-const placeholderPrefix = "http.callback_auth."
-
-// setPlaceholders sets the placeholders of a verdict; who sent the message, and what it says, only if identified.
-func setPlaceholders(ctx context.Context, repl *caddy.Replacer, v Verdict, identified bool) {
-	repl.Set(placeholderPrefix+"scheme", v.Scheme)
-	repl.Set(placeholderPrefix+"reason", string(v.Reason))
-	if !identified {
-		return
-	}
-	if v.User != "" {
-		repl.Set("http.auth.user.id", printable(v.User))
-	}
-	repl.Set(placeholderPrefix+"id", printable(v.ID))
-	repl.Set(placeholderPrefix+"key", v.Key)
-	// One provider a request, which a second callback_auth on the way finds: of two, the replacer would ask the first.
-	said, ok := caddyhttp.GetVar(ctx, claimsVar).(*claims)
-	if !ok {
-		said = new(claims)
-		caddyhttp.SetVar(ctx, claimsVar, said)
-		repl.Map(said.placeholder)
-	}
-	said.of = v.Claims
-}
-
-// claims is where the placeholders of signed claims come from: the last verdict that identified the sender.
-type claims struct {
-	of func(name string) (value string, ok bool)
-}
-
-// claimsVar is the variable of a request that holds its claims.
-const claimsVar = "callback_auth.claims"
-
-// placeholder gives a claim, for caddy.Replacer. One that is not there is empty.
-func (c *claims) placeholder(placeholder string) (any, bool) {
-	name, ok := strings.CutPrefix(placeholder, placeholderPrefix+"claim.")
-	if !ok {
-		return nil, false
-	}
-	if c.of == nil {
-		return "", true
-	}
-	value, _ := c.of(name)
-	return printable(value), true
-}
-
-// printable percent-encodes the control characters of a value that a sender chose: it may end up in a header.
-func printable(value string) string {
-	if !strings.ContainsFunc(value, unicode.IsControl) {
-		return value
-	}
-	var text strings.Builder
-	for _, char := range value {
-		if unicode.IsControl(char) {
-			text.WriteString(url.PathEscape(string(char)))
-		} else {
-			text.WriteRune(char)
-		}
-	}
-	return text.String()
 }
 
 // Interface guards
