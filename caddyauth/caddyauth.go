@@ -17,6 +17,7 @@
 //   - app: the app caddyauth: what the handlers share; store: where message ids and sessions are remembered
 //   - token: how tokens are checked, for callbacks and streams alike
 //   - inspect: what was decided, on the admin endpoint: as JSON, live, and as a page for a browser
+//   - command: `caddy caddyauth`: sign, token, explain; testbed: a Caddyfile run for a test
 //   - internal: plain Go that knows nothing of Caddy: tokens, strict JSON, passwords, secrets that never print
 //
 // Importing this package registers all of them.
