@@ -188,6 +188,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	var held *reservation
 	if v.OK() && v.Answer == nil && h.replay != nil {
 		held, v = h.replay.reserve(r.Context(), v)
+		// On every way out but delivery the id is released: also on a panic, by which a proxy ends a broken answer. The
+		// sender has no whole answer then either, and will retry.
+		defer held.end(false)
 		seen.add("replay", v)
 	}
 	h.report(r, v, seen, start)

@@ -178,8 +178,11 @@ func (res *reservation) extend() {
 	res.renew.Reset(store.ReservationLease / 2)
 }
 
-// end keeps or releases the id, once.
+// end keeps or releases the id, once. It does nothing where nothing was reserved.
 func (res *reservation) end(delivered bool) {
+	if res == nil {
+		return
+	}
 	res.mu.Lock()
 	defer res.mu.Unlock()
 	if res.done {
@@ -207,13 +210,11 @@ func (g *replayGuard) fail(operation string, err error) {
 	g.logger.Error("the replay store failed", zap.String("operation", operation), zap.Error(err))
 }
 
-// deliver calls the next handler, and keeps or releases the id by what the receiver answers. A panic, by which the
-// proxy ends a broken answer, releases too: the sender has no whole answer either, and will retry.
+// deliver calls the next handler, and keeps or releases the id by what the receiver answers.
 func (res *reservation) deliver(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if res == nil {
 		return next.ServeHTTP(w, r)
 	}
-	defer res.end(false)
 	answer := &statusWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, switched: func() { res.end(true) }}
 	err := next.ServeHTTP(answer, r)
 	// A handler that writes nothing and has no error is an empty 200.

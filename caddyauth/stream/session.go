@@ -95,7 +95,7 @@ func (m *MaxSessions) who(q *Request, subject string, a *accepted) []string {
 	case m.Per == "token" && a != nil && a.claims != nil && a.claims.ID != "":
 		return []string{"jti", a.claims.Issuer, a.claims.ID}
 	case m.Per == "token" && a != nil && a.presented != "":
-		return []string{"token", a.presented}
+		return []string{"token", a.signed()}
 	case m.Per == "ip" && q.IP.IsValid():
 		return []string{"ip", q.IP.String()}
 	case m.Per == "stream":
@@ -103,6 +103,15 @@ func (m *MaxSessions) who(q *Request, subject string, a *accepted) []string {
 	default:
 		return nil
 	}
+}
+
+// signed is what tells one credential from another: of a signed token all but its signature, for whoever holds one with
+// an ECDSA signature can write another that holds as well, and would count as somebody else.
+func (a *accepted) signed() string {
+	if end := strings.LastIndexByte(a.presented, '.'); end > 0 && a.claims != nil && a.claims.Algorithm != "" {
+		return a.presented[:end]
+	}
+	return a.presented
 }
 
 // sessionKey names a session.
