@@ -70,7 +70,7 @@ func trafficTo(t *testing.T, bed *testbed.Bed) *traffic {
 func (l *traffic) send(kind string, r *http.Request, want ...int) int {
 	start := time.Now()
 	response, err := l.client.Do(r)
-	for again := 0; again < 3 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)); again++ {
+	for again := 0; again < 20 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)); again++ {
 		l.count("closed without an answer")
 		r.Body, _ = r.GetBody()
 		response, err = l.client.Do(r)
