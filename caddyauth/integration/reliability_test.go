@@ -3,6 +3,7 @@ package integration
 import (
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"slices"
@@ -157,7 +158,11 @@ func (ts *times) since(start time.Time) {
 	took := time.Since(start)
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	ts.all = append(ts.all, took)
+	if len(ts.all) < 1<<16 {
+		ts.all = append(ts.all, took)
+	} else { // a sample of them, for loads that last
+		ts.all[rand.IntN(len(ts.all))] = took
+	}
 }
 
 // at gives a percentile, 0 where there are none.
