@@ -27,6 +27,11 @@ const (
 
 	// connMaxLifetime sees to it that a connection that went wrong in a way nobody noticed is not used for ever.
 	connMaxLifetime = 5 * time.Minute
+
+	// clusterRefresh is how old the table of a cluster may get before it is asked for anew, in the background. When a
+	// primary is lost, nobody tells the client that a replica took over: it goes on asking where nobody answers until
+	// then, which for go-redis by itself is a minute.
+	clusterRefresh = time.Second
 )
 
 // client is a connection pool of go-redis, to one server or to a cluster.
@@ -78,6 +83,7 @@ func newClient(s server, timeout time.Duration) client {
 	}
 	if s.cluster {
 		cluster := options.Cluster()
+		cluster.ClusterStateReloadInterval = clusterRefresh
 		cluster.DisableRoutingPolicies = true // each call names its key: there is no need to ask the server about commands
 		return client{redis.NewClusterClient(cluster)}
 	}
