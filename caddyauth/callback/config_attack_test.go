@@ -68,7 +68,7 @@ func TestConfigurationsThatWouldLeaveTheGateOpen(t *testing.T) {
 }
 
 // answered sends a request over a connection of its own and returns the status; 0 where the config that ends closed the
-// connection without a verdict. TestReloadsUnderLoadLoseNothing is about that.
+// connection without a verdict. TestReliabilityR01ReloadUnderLoad is about that.
 func answered(t *testing.T, bed *testbed.Bed, r *http.Request) int {
 	conn := bed.Dial(t)
 	defer func() { _ = conn.Close() }()

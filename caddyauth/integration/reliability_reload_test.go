@@ -164,7 +164,7 @@ func TestReliabilityR01ReloadUnderLoad(t *testing.T) {
 	}, reloads, func(n int) { plain.Reload(t, fmt.Sprintf("http:// {\n\trespond \"%d\"\n}\n", n)) })
 	p.judge()
 	held(t, "%d requests in %v at %d/s over kept connections, %d reloads with a secret rotated: 0 good ones failed, 0 attacks passed, replay memory and sessions kept; "+
-		"connections closed by the reload itself before a request was read: %d (the same Caddy without the plugin: %d of %d); good callback %v (without the plugin %v); after: %v",
+		"requests whose connection the reload closed before they were read, and that were sent again: %d (the same Caddy without the plugin: %d of %d); good callback %v (without the plugin %v); after: %v",
 		m.sent(), length, reloadRate, reloads, m.counted("closed without an answer"), p.counted("closed without an answer"), p.sent(),
 		m.time("good callback"), p.time("plain"), after)
 }

@@ -71,8 +71,11 @@ func trafficTo(t *testing.T, bed *testbed.Bed) *traffic {
 func (l *traffic) send(kind string, r *http.Request, want ...int) int {
 	start := time.Now()
 	response, err := l.client.Do(r)
-	for again := 0; again < 20 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)); again++ {
+	if unread(err) {
 		l.count("closed without an answer")
+	}
+	for again := 0; again < 1000 && unread(err); again++ {
+		<-time.After(time.Millisecond) // the old server has its time to end
 		r.Body, _ = r.GetBody()
 		response, err = l.client.Do(r)
 	}
@@ -99,6 +102,12 @@ func (l *traffic) send(kind string, r *http.Request, want ...int) int {
 	}
 	l.count(fmt.Sprint(kind, " ", response.StatusCode))
 	return response.StatusCode
+}
+
+// unread tells that a connection was closed on a request, and nothing came back.
+func unread(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) ||
+		err != nil && strings.Contains(err.Error(), "server closed idle connection") // net/http has no name for that one
 }
 
 func (l *traffic) count(kind string) {
