@@ -186,6 +186,7 @@ func (m *middle) serve(conn net.Conn) {
 			<-ended
 		case garbage:
 			copy(answer[:n], bytes.Repeat([]byte("garbage\r\n"), n/9+1))
+		case none, refused:
 		}
 		if _, err := conn.Write(answer[:n]); err != nil {
 			return

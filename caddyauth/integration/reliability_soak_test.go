@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"testing"
 	"time"
@@ -102,9 +103,7 @@ func soakCases(l *traffic, copied func() string) []soakCase {
 	}
 	jwt := func(change map[string]any) *http.Request {
 		claims := map[string]any{"aud": "us", "exp": now() + 3600}
-		for name, value := range change {
-			claims[name] = value
-		}
+		maps.Copy(claims, change)
 		return l.request("/jwt", "application/json", body, "Bearer "+testbed.HS256(l.t, testbed.Secret, nil, claims))
 	}
 	github := func(secret string) *http.Request {
