@@ -152,11 +152,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // loadSchemes loads the guests in host's field SchemesRaw, which is raw, and gives them in the order in which they are asked.
 func loadSchemes(ctx caddy.Context, host any, raw []json.RawMessage) ([]guard, error) {
 	for i, one := range raw {
-		// Caddy's own error for this would show the whole of it, secrets included.
-		var named struct {
-			Scheme string `json:"scheme"`
+		// Caddy's own error for this would show the whole of it, secrets included. Like Caddy we read a map: a struct would
+		// take `Scheme` for the name too.
+		var fields map[string]any
+		if err := json.Unmarshal(one, &fields); err != nil {
+			fields = nil
 		}
-		if json.Unmarshal(one, &named) != nil || named.Scheme == "" {
+		if name, _ := fields["scheme"].(string); name == "" {
 			return nil, fmt.Errorf("loading schemes: position %d has no name in the field scheme", i)
 		}
 	}

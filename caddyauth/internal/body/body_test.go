@@ -68,30 +68,31 @@ func TestTheSitesOwnLimitIsTooLarge(t *testing.T) {
 	}
 }
 
-// ht-slow-body
 func TestABodyThatTakesTooLongIsGivenUp(t *testing.T) {
-	refusals := make(chan error, 1)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, err := Capture(w, r, 10, 10*time.Millisecond)
-		refusals <- err
-	}))
-	defer server.Close()
-	never, unblock := io.Pipe()
-	defer func() { _ = unblock.Close() }()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, io.MultiReader(strings.NewReader("1"), never))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.ContentLength = 5
-	go func() {
-		if response, err := server.Client().Do(request); err == nil {
-			_ = response.Body.Close()
+	t.Run("ht-slow-body", func(t *testing.T) {
+		refusals := make(chan error, 1)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, err := Capture(w, r, 10, 10*time.Millisecond)
+			refusals <- err
+		}))
+		defer server.Close()
+		never, unblock := io.Pipe()
+		defer func() { _ = unblock.Close() }()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, io.MultiReader(strings.NewReader("1"), never))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}()
-	refusal := verdict.Of(<-refusals)
-	if refusal.Reason != verdict.Malformed || refusal.HTTPStatus() != http.StatusRequestTimeout {
-		t.Fatalf("refused as %v with %d", refusal, refusal.HTTPStatus())
-	}
+		request.ContentLength = 5
+		go func() {
+			if response, err := server.Client().Do(request); err == nil {
+				_ = response.Body.Close()
+			}
+		}()
+		refusal := verdict.Of(<-refusals)
+		if refusal.Reason != verdict.Malformed || refusal.HTTPStatus() != http.StatusRequestTimeout {
+			t.Fatalf("refused as %v with %d", refusal, refusal.HTTPStatus())
+		}
+	})
 }
 
 func TestABodyThatWasReleasedIsNeverAnotherRequests(t *testing.T) {
