@@ -315,7 +315,8 @@ func fill(v *Verdict, other Verdict) {
 		v.User = other.User
 	}
 	if other.ID != "" && (v.ID == "" || other.replay && !v.replay) {
-		v.ID, v.Account, v.Until, v.idScheme, v.replay = other.ID, other.Account, other.Until, other.idScheme, other.replay
+		v.ID, v.Account, v.Others, v.Until = other.ID, other.Account, other.Others, other.Until
+		v.idScheme, v.replay = other.idScheme, other.replay
 	}
 	if v.Claims == nil {
 		v.Claims = other.Claims

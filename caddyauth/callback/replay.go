@@ -1,9 +1,11 @@
 package callback
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,10 +103,10 @@ func (r *Replay) window(guards []guard) (window time.Duration, on bool, err erro
 	}
 }
 
-// reservation is an id that is in flight.
+// reservation is a message that is in flight.
 type reservation struct {
 	guard  *replayGuard
-	key    [32]byte
+	keys   [][32]byte // one for each name that the message may be known by
 	owner  store.Owner
 	window time.Duration
 
@@ -129,14 +131,11 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 	}
 	// The id counts under the scheme that it is of: the name of another, which accepted the request too, could be the
 	// sender's choice of an `any`.
-	res := &reservation{
-		guard: g, key: store.Key("replay", v.idScheme, v.Account, v.ID), owner: store.NewOwner(),
-		window: max(time.Duration(g.Window), v.Until.Sub(clock.Now(ctx))),
-	}
+	res := &reservation{guard: g, owner: store.NewOwner(), window: max(time.Duration(g.Window), v.Until.Sub(clock.Now(ctx)))}
 	if res.window > maxWindow {
 		return refuse(verdict.Errorf(verdict.BadClaim, "the message could pass again for longer than its id is kept"))
 	}
-	state, err := g.store.Reserve(ctx, res.key, res.owner, res.window)
+	state, err := res.take(ctx, v)
 	switch {
 	case err != nil:
 		g.fail("reserve", err)
@@ -145,12 +144,16 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 			return nil, v
 		}
 		return refuse(verdict.Errorf(verdict.Unavailable, "the replay store cannot tell"))
-	case state == store.Kept:
+	case state != store.Fresh && len(res.keys) > 0:
+		g.release(res)
+	}
+	switch state {
+	case store.Kept:
 		if g.OnDuplicate == "acknowledge" {
 			return refuse(verdict.Errorf(verdict.Replayed, "delivered already, and acknowledged").WithStatus(http.StatusOK))
 		}
 		return refuse(verdict.Errorf(verdict.Replayed, "delivered already"))
-	case state == store.Reserved:
+	case store.Reserved:
 		// Nobody knows yet whether the other copy will be delivered: to acknowledge this one could lose the message.
 		refusal := verdict.Errorf(verdict.Replayed, "another copy is in flight")
 		if g.OnDuplicate == "acknowledge" {
@@ -165,6 +168,29 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 	return res, v
 }
 
+// take reserves all names of a message, or says what became of the first one that somebody else has. Copies take them in
+// the same order, so that one of them passes. res.keys are then those that may be reserved.
+func (res *reservation) take(ctx context.Context, v Verdict) (store.State, error) {
+	keys := [][32]byte{store.Key("replay", v.idScheme, v.Account, v.ID)}
+	for _, name := range v.Others {
+		keys = append(keys, store.Key("replay", v.idScheme, name.Account, name.ID))
+	}
+	slices.SortFunc(keys, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
+	for i, key := range keys {
+		state, err := res.guard.store.Reserve(ctx, key, res.owner, res.window)
+		if err != nil {
+			res.keys = keys[:i+1]
+			return store.Unknown, err
+		}
+		if state != store.Fresh {
+			res.keys = keys[:i]
+			return state, nil
+		}
+	}
+	res.keys = keys
+	return store.Fresh, nil
+}
+
 // extend starts the lease anew.
 func (res *reservation) extend() {
 	res.mu.Lock()
@@ -172,8 +198,10 @@ func (res *reservation) extend() {
 	if res.done {
 		return
 	}
-	if _, err := res.guard.store.Reserve(context.Background(), res.key, res.owner, res.window); err != nil {
-		res.guard.fail("reserve", err)
+	for _, key := range res.keys {
+		if _, err := res.guard.store.Reserve(context.Background(), key, res.owner, res.window); err != nil {
+			res.guard.fail("reserve", err)
+		}
 	}
 	res.renew.Reset(store.ReservationLease / 2)
 }
@@ -194,14 +222,18 @@ func (res *reservation) end(delivered bool) {
 		res.guard.release(res)
 		return
 	}
-	if err := res.guard.store.Keep(context.Background(), res.key, res.window); err != nil {
-		res.guard.fail("keep", err)
+	for _, key := range res.keys {
+		if err := res.guard.store.Keep(context.Background(), key, res.window); err != nil {
+			res.guard.fail("keep", err)
+		}
 	}
 }
 
 func (g *replayGuard) release(res *reservation) {
-	if err := g.store.Release(context.Background(), res.key, res.owner); err != nil {
-		g.fail("release", err)
+	for _, key := range res.keys {
+		if err := g.store.Release(context.Background(), key, res.owner); err != nil {
+			g.fail("release", err)
+		}
 	}
 }
 

@@ -103,6 +103,10 @@ type Verdict struct {
 	// sender's own word for it, else secret.Value.Fingerprint of the secret, so that two senders' ids never meet.
 	Account, ID string
 
+	// Others is what the same message may be known by too, where its sender could have signed it with several secrets:
+	// whoever holds it can take one signature away. It passes once under all of these names.
+	Others []Name
+
 	// Claims gives a signed claim as text. It is nil where the scheme has none.
 	Claims func(name string) (value string, ok bool)
 
@@ -128,6 +132,9 @@ type Verdict struct {
 	identified, replay, lacksID bool
 	idScheme                    string
 }
+
+// Name is what a message is known by: its id, and the account inside which that is unique.
+type Name struct{ Account, ID string }
 
 // Refuse makes a verdict of an error, as verdict.Of reads it.
 func Refuse(err error) Verdict {
