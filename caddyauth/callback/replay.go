@@ -77,8 +77,9 @@ func (r *Replay) provision(guards []guard, s store.Store, logger *zap.Logger) (*
 // window finds out whether messages are to pass once, and for how long their ids are kept.
 func (r *Replay) window(guards []guard) (window time.Duration, on bool, err error) {
 	var identified, byDefault bool
-	var fresh, accepted time.Duration
+	var fresh, accepted, longest time.Duration
 	for _, g := range guards {
+		longest = max(longest, g.traits.Window, g.traits.Leeway)
 		identified = identified || g.traits.Identified || g.traits.Replay
 		byDefault = byDefault || g.traits.Replay
 		fresh = max(fresh, g.traits.Window)
@@ -89,6 +90,8 @@ func (r *Replay) window(guards []guard) (window time.Duration, on bool, err erro
 		return 0, false, nil
 	case r != nil && (r.Window < 0 || time.Duration(r.Window) > maxWindow):
 		return 0, false, fmt.Errorf("replay: a window of %v is none: it is above 0 and at most %v", time.Duration(r.Window), maxWindow)
+	case longest > maxWindow/4: // what is added up below would overflow
+		return 0, false, fmt.Errorf("replay: a message that is accepted for %v cannot be remembered for so long", longest)
 	case !identified:
 		return 0, false, fmt.Errorf("replay: the messages of these schemes have no signed id")
 	case r != nil && r.Window > 0:
