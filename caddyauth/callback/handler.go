@@ -3,6 +3,7 @@
 package callback
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -382,7 +383,7 @@ func (h *Handler) refuse(w http.ResponseWriter, v Verdict) error {
 		w.WriteHeader(status)
 		return nil
 	case http.StatusMethodNotAllowed:
-		header.Set("Allow", strings.Join(methods, ", "))
+		header.Set("Allow", cmp.Or(v.Allow, strings.Join(methods, ", ")))
 	case http.StatusUnauthorized, http.StatusBadRequest, http.StatusForbidden:
 		if v.Challenge != "" {
 			header.Set("WWW-Authenticate", v.Challenge)

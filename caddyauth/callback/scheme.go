@@ -114,6 +114,10 @@ type Verdict struct {
 	// RFC 6750 §3 has something to say there.
 	Challenge string
 
+	// Allow is the value of the header of that name on a 405, which has to list the methods that are taken (RFC 9110
+	// §15.5.6). Default: those that any sender uses.
+	Allow string
+
 	// Then finishes the check over the body, which is exactly what was on the wire; nil where the body does not count.
 	// It is called only if Reason is verdict.OK, and its verdict replaces this one. What it returns, Claims among it, must
 	// not use the slice later: its memory is used again.
