@@ -3,6 +3,7 @@
 package callback
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -317,7 +318,8 @@ func fill(v *Verdict, other Verdict) {
 		v.User = other.User
 	}
 	if other.ID != "" && (v.ID == "" || other.replay && !v.replay) {
-		v.ID, v.Account, v.Until, v.idScheme, v.replay = other.ID, other.Account, other.Until, other.idScheme, other.replay
+		v.ID, v.Account, v.Others, v.Until = other.ID, other.Account, other.Others, other.Until
+		v.idScheme, v.replay = other.idScheme, other.replay
 	}
 	if v.Claims == nil {
 		v.Claims = other.Claims
@@ -383,7 +385,7 @@ func (h *Handler) refuse(w http.ResponseWriter, v Verdict) error {
 		w.WriteHeader(status)
 		return nil
 	case http.StatusMethodNotAllowed:
-		header.Set("Allow", strings.Join(methods, ", "))
+		header.Set("Allow", cmp.Or(v.Allow, strings.Join(methods, ", ")))
 	case http.StatusUnauthorized, http.StatusBadRequest, http.StatusForbidden:
 		if v.Challenge != "" {
 			header.Set("WWW-Authenticate", v.Challenge)

@@ -103,12 +103,20 @@ type Verdict struct {
 	// sender's own word for it, else secret.Value.Fingerprint of the secret, so that two senders' ids never meet.
 	Account, ID string
 
+	// Others is what the same message may be known by too, where its sender could have signed it with several secrets:
+	// whoever holds it can take one signature away. It passes once under all of these names.
+	Others []Name
+
 	// Claims gives a signed claim as text. It is nil where the scheme has none.
 	Claims func(name string) (value string, ok bool)
 
 	// Challenge replaces the scheme's WWW-Authenticate value, where it is not empty. It is sent with 400 and 403 too, for
 	// RFC 6750 §3 has something to say there.
 	Challenge string
+
+	// Allow is the value of the header of that name on a 405, which has to list the methods that are taken (RFC 9110
+	// §15.5.6). Default: those that any sender uses.
+	Allow string
 
 	// Then finishes the check over the body, which is exactly what was on the wire; nil where the body does not count.
 	// It is called only if Reason is verdict.OK, and its verdict replaces this one. What it returns, Claims among it, must
@@ -128,6 +136,9 @@ type Verdict struct {
 	identified, replay, lacksID bool
 	idScheme                    string
 }
+
+// Name is what a message is known by: its id, and the account inside which that is unique.
+type Name struct{ Account, ID string }
 
 // Refuse makes a verdict of an error, as verdict.Of reads it.
 func Refuse(err error) Verdict {

@@ -37,6 +37,8 @@ func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Du
 // The bytes are not to be used after Release of r's body.
 func (b *Buffers) Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Duration) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		// Whatever comes all the same, HTTP/2's trailers among it, nobody has verified.
+		r.Body, r.Trailer = http.NoBody, nil
 		return nil, nil
 	}
 	if r.ContentLength > limit {

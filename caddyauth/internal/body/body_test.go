@@ -170,6 +170,15 @@ func TestTrailersAreNotHandedOn(t *testing.T) {
 	}
 }
 
+func TestNothingComesAfterABodyThatWasAnnouncedAsEmpty(t *testing.T) {
+	r := post(strings.NewReader("12345"), 0)
+	r.Trailer = http.Header{"X-Sender": {"admin"}}
+	data, err := Capture(httptest.NewRecorder(), r, 5, Within)
+	if rest, _ := io.ReadAll(r.Body); err != nil || len(data) != 0 || len(rest) != 0 || r.Trailer != nil {
+		t.Errorf("verified %q, and the next reader gets %q with the trailers %v: %v", data, rest, r.Trailer, err)
+	}
+}
+
 func TestAnAnnouncementAloneReservesLittle(t *testing.T) {
 	// This many bytes could not be had at once.
 	data, err := Capture(httptest.NewRecorder(), post(strings.NewReader("1"), 1<<40), 1<<40, Within)
