@@ -201,7 +201,9 @@ func TestHTTP3BrokenRequestsReachNobody(t *testing.T) {
 		{"fewer bytes than announced", func() [][]byte { return [][]byte{head(length(len(wireBody) + 1)), data} }, false, 0},
 		{"more bytes than announced", func() [][]byte { return [][]byte{head(length(len(wireBody))), data, data} }, false, 1},
 		{"announced as 0", func() [][]byte { return [][]byte{head(length(0)), data} }, false, 0},
-		{"announced twice", func() [][]byte { return [][]byte{head(length(0).with("content-length", fmt.Sprint(len(wireBody)))), data} }, false, 0},
+		{"announced twice", func() [][]byte {
+			return [][]byte{head(length(0).with("content-length", fmt.Sprint(len(wireBody)))), data}
+		}, false, 0},
 		{"announced as less than 0", func() [][]byte { return [][]byte{head(length(-1)), data} }, false, 0},
 		{"a body that is cut off in its frame", func() [][]byte { return [][]byte{head(genuine(t, wireBody)), data[:len(data)-1]} }, false, 0},
 		{"given up within the body", func() [][]byte { return [][]byte{head(genuine(t, wireBody)), data[:9]} }, true, 0},
@@ -335,19 +337,3 @@ func TestHTTP3EarlyDataIsAskedForAgain(t *testing.T) {
 		})
 	}
 }
-
-// eventually waits for what nothing announces.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	giveUp := time.After(30 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-giveUp:
-			t.Fatalf("it did not come about that %s", what)
-		}
-	}
-}
-

@@ -21,6 +21,7 @@ import (
 
 func init() {
 	caddy.RegisterModule(Packets{})
+	caddy.RegisterModule(Connections{})
 }
 
 // Secure is a Bed that speaks TLS: HTTP/1.1 and HTTP/2 on a TCP port, HTTP/3 on a UDP port, both of them the system's
@@ -34,7 +35,7 @@ type Secure struct {
 	// Roots has the certificate, which is for example.com.
 	Roots *x509.CertPool
 
-	id               string
+	door             *door
 	certificate, key string
 }
 
@@ -42,25 +43,19 @@ type Secure struct {
 // when the test ends. There is no Do: the test brings its clients.
 func RunSecure(t testing.TB, text string) *Secure {
 	t.Helper()
-	s := &Secure{Bed: &Bed{Receiver: NewReceiver(t)}, id: fmt.Sprint(t.Name(), "#", beds.Add(1))}
+	s := &Secure{Bed: &Bed{Receiver: NewReceiver(t)}, door: &door{id: fmt.Sprint(t.Name(), "#", beds.Add(1)), opened: make(chan struct{})}}
 	s.secure = s
 	s.certify(t)
+	doors.Store(s.door.id, s.door)
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Errorf("stopping: %v", err)
 		}
-		sockets.Delete(s.id)
+		doors.Delete(s.door.id)
 	})
 	s.Reload(t, text)
-	for _, line := range s.Logs.Lines(t, "port 0 listener") {
-		s.TCP = fmt.Sprint(line["actual_address"])
-	}
-	if socket, ok := sockets.Load(s.id); ok {
-		s.UDP = socket.(net.Addr).String()
-	}
-	if s.TCP == "" || s.UDP == "" {
-		t.Fatalf("Caddy listens on TCP %q and UDP %q", s.TCP, s.UDP)
-	}
+	close(s.door.opened)
+	s.TCP, s.UDP = s.door.tcp.String(), s.door.udp.String()
 	return s
 }
 
@@ -105,7 +100,8 @@ func (s *Secure) listen(config *caddy.Config) error {
 		server["listen"] = []string{"127.0.0.1:0"}
 		server["automatic_https"] = map[string]any{"disable": true}
 		server["tls_connection_policies"] = []any{map[string]any{}}
-		server["packet_conn_wrappers"] = []any{map[string]any{"wrapper": "testbed", "id": s.id}}
+		server["packet_conn_wrappers"] = []any{map[string]any{"wrapper": "testbed", "id": s.door.id}}
+		server["listener_wrappers"] = []any{map[string]any{"wrapper": "testbed", "id": s.door.id}, map[string]any{"wrapper": "tls"}}
 	}
 	var err error
 	if config.AppsRaw["http"], err = json.Marshal(app); err != nil {
@@ -118,10 +114,18 @@ func (s *Secure) listen(config *caddy.Config) error {
 	return err
 }
 
-// sockets finds the address of a Bed's UDP socket by the Bed's id.
-var sockets sync.Map
+// door is where the requests to a Bed come in, once all of it has started: Caddy starts its apps in any order, and does
+// not mind a TLS handshake while the TLS app is still about it. The race detector does.
+type door struct {
+	id       string
+	opened   chan struct{}
+	tcp, udp net.Addr
+}
 
-// Packets tells a test on which port its HTTP/3 listens: of a UDP socket, Caddy logs no port that the system chose.
+// doors finds them by their id.
+var doors sync.Map
+
+// Packets is the door for HTTP/3. It also notes the port: of a UDP socket, Caddy does not log one that the system chose.
 type Packets struct {
 	// The id of the Bed.
 	ID string `json:"id,omitempty"`
@@ -135,11 +139,66 @@ func (Packets) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// WrapPacketConn notes the address, and gives the socket back as it is.
+// WrapPacketConn gives a socket that hears nothing until the door is opened.
 func (p Packets) WrapPacketConn(conn net.PacketConn) net.PacketConn {
-	sockets.Store(p.ID, conn.LocalAddr())
-	return conn
+	value, _ := doors.Load(p.ID)
+	d := value.(*door)
+	d.udp = conn.LocalAddr()
+	return shutPackets{conn, d}
 }
 
-// Interface guard
-var _ caddy.PacketConnWrapper = Packets{}
+type shutPackets struct {
+	net.PacketConn
+	door *door
+}
+
+// ReadFrom reads one packet.
+func (s shutPackets) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := s.PacketConn.ReadFrom(b)
+	if err == nil {
+		<-s.door.opened
+	}
+	return n, from, err
+}
+
+// Connections is the door for HTTP/1.1 and HTTP/2.
+type Connections struct {
+	// The id of the Bed.
+	ID string `json:"id,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (Connections) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "caddy.listeners.testbed",
+		New: func() caddy.Module { return new(Connections) },
+	}
+}
+
+// WrapListener gives a listener that takes no connection until the door is opened.
+func (c Connections) WrapListener(listener net.Listener) net.Listener {
+	value, _ := doors.Load(c.ID)
+	d := value.(*door)
+	d.tcp = listener.Addr()
+	return shutListener{listener, d}
+}
+
+type shutListener struct {
+	net.Listener
+	door *door
+}
+
+// Accept takes one connection.
+func (s shutListener) Accept() (net.Conn, error) {
+	conn, err := s.Listener.Accept()
+	if err == nil {
+		<-s.door.opened
+	}
+	return conn, err
+}
+
+// Interface guards
+var (
+	_ caddy.PacketConnWrapper = Packets{}
+	_ caddy.ListenerWrapper   = Connections{}
+)
