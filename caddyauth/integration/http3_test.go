@@ -277,7 +277,7 @@ func quicvarintFrame(kind byte, length uint32) []byte {
 }
 
 // A request in 0-RTT, which anybody who saw it can send again, is asked for again: after the handshake it passes.
-func TestHTTP3EarlyDataIsAskedForAgain(t *testing.T) {
+func TestReliabilityR21EarlyDataIsAskedForAgain(t *testing.T) {
 	const mount = "action=listener_add&server=s&port=8000&client=7&mount=%2Fa.mp3%3Ftoken%3Da-good-token-0123456789&user=&pass=&ip=192.0.2.7&agent=VLC"
 	for name, early := range map[string]struct {
 		fields func(t *testing.T) fields
@@ -329,6 +329,7 @@ func TestHTTP3EarlyDataIsAskedForAgain(t *testing.T) {
 			if got := again.ask(sent, early.body); got != http.StatusOK {
 				t.Errorf("status %d after the handshake", got)
 			}
+			held(t, "%s in 0-RTT: 425; after the handshake: 200", name)
 			if name == "a callback" {
 				if received := bed.Receiver.Received(); len(received) != 1 {
 					t.Errorf("the receiver got %d requests after the handshake", len(received))

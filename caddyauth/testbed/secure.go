@@ -52,6 +52,13 @@ func RunSecure(t testing.TB, text string) *Secure {
 			t.Errorf("stopping: %v", err)
 		}
 		doors.Delete(s.door.id)
+		// Caddy shuts its servers down in the background, and keeps a socket for who wants the same address meanwhile.
+		for end := time.Now().Add(20 * time.Second); caddy.ListenerUsage("quicudp", "127.0.0.1:0") > 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Error("the HTTP/3 server does not shut down")
+				break
+			}
+		}
 	})
 	s.Reload(t, text)
 	close(s.door.opened)
@@ -95,6 +102,7 @@ func (s *Secure) listen(config *caddy.Config) error {
 	if err := json.Unmarshal(config.AppsRaw["http"], &app); err != nil {
 		return err
 	}
+	app["grace_period"] = "5s"
 	for _, server := range app["servers"].(map[string]any) {
 		server := server.(map[string]any)
 		server["listen"] = []string{"127.0.0.1:0"}
