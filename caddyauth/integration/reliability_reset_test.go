@@ -81,14 +81,21 @@ func TestReliabilityR21RapidReset(t *testing.T) {
 			places := max(1, runtime.GOMAXPROCS(0)/2) + hashWaiters
 			full := func(when string) {
 				t.Helper()
-				each(t, places, http.StatusUnauthorized, func(n int) int {
-					return client.ask(basicFields("alice", fmt.Sprint("wrong password ", when, n)), "")
+				// On a slow machine, who waits may have waited for too long: one round that is whole shows it.
+				eventually(t, "every place for a password is free", func() bool {
+					return together(places, http.StatusUnauthorized, func(n int) int {
+						return client.ask(basicFields("alice", fmt.Sprint("wrong password ", when, n)), "")
+					})
 				})
-				issuer.meet(introspected)
-				each(t, introspected, http.StatusOK, func(n int) int {
-					return client.ask(opaqueFields(fmt.Sprint("good-token-", protocol.name, when, n)), "")
+				round := 0
+				eventually(t, "every place for an introspection is free", func() bool {
+					issuer.meet(introspected)
+					defer issuer.meet(0)
+					round++
+					return together(introspected, http.StatusOK, func(n int) int {
+						return client.ask(opaqueFields(fmt.Sprint("good-token-", protocol.name, when, round, "-", n)), "")
+					})
 				})
-				issuer.meet(0)
 			}
 			full("before")
 			before := measure()
@@ -331,18 +338,19 @@ func (c *h2) end() {
 	c.reading.Wait()
 }
 
-// each does something n times at once and wants the same status of all.
-func each(t *testing.T, n, want int, do func(n int) int) {
-	t.Helper()
+// together does something n times at once, and reports whether all had the same status.
+func together(n, want int, do func(n int) int) bool {
 	var all sync.WaitGroup
+	var others atomic.Int64
 	for i := range n {
 		all.Go(func() {
-			if got := do(i); got != want {
-				t.Errorf("%d of %d at once: status %d, want %d", i, n, got, want)
+			if do(i) != want {
+				others.Add(1)
 			}
 		})
 	}
 	all.Wait()
+	return others.Load() == 0
 }
 
 func basicFields(name, word string) fields {
