@@ -44,8 +44,9 @@ const maxWindow = 100 * 365 * 24 * time.Hour
 // replayGuard is a provisioned Replay.
 type replayGuard struct {
 	Replay
-	store  store.Store
-	logger *zap.Logger
+	store   store.Store
+	logger  *zap.Logger
+	errands errands
 }
 
 // provision gives the guard that r asks for; nil if messages may pass as often as they come. r may be nil.
@@ -140,7 +141,7 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 	switch {
 	case err != nil:
 		g.fail("reserve", err)
-		g.release(res)
+		g.releaseLater(res)
 		if g.OnStoreError == "allow" {
 			return nil, v
 		}
@@ -191,18 +192,24 @@ func (res *reservation) end(delivered bool) {
 	res.done = true
 	res.renew.Stop()
 	if !delivered {
-		res.guard.release(res)
+		if err := res.guard.release(res); err != nil {
+			res.guard.fail("release", err)
+			res.guard.releaseLater(res)
+		}
 		return
 	}
-	if err := res.guard.store.Keep(context.Background(), res.key, res.window); err != nil {
+	if err := res.guard.keep(res); err != nil {
 		res.guard.fail("keep", err)
+		res.guard.keepLater(res)
 	}
 }
 
-func (g *replayGuard) release(res *reservation) {
-	if err := g.store.Release(context.Background(), res.key, res.owner); err != nil {
-		g.fail("release", err)
-	}
+func (g *replayGuard) release(res *reservation) error {
+	return g.store.Release(context.Background(), res.key, res.owner)
+}
+
+func (g *replayGuard) keep(res *reservation) error {
+	return g.store.Keep(context.Background(), res.key, res.window)
 }
 
 // fail logs an error of the store. Its text may hold an address, and no secret: stores see to that.

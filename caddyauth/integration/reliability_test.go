@@ -139,7 +139,8 @@ func steadily(perSecond int, length time.Duration, do func(n int)) int {
 	n := 0
 	for now := start; now.Sub(start) < length; now = <-tick.C {
 		for due := int(now.Sub(start)*time.Duration(perSecond)/time.Second) + 1; n < due; n++ {
-			all.Go(func() { do(n) })
+			number := n
+			all.Go(func() { do(number) })
 		}
 	}
 	return n

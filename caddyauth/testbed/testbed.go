@@ -431,3 +431,13 @@ func (l *Logs) Lines(t testing.TB, msg string) []map[string]any {
 	}
 	return lines
 }
+
+// Forget drops all lines so far. Load over a long time would fill the memory with them.
+func (l *Logs) Forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buffer = bytes.Buffer{}
+}
+
+// Address is where a Bed that Run made listens.
+func (b *Bed) Address() (network, address string) { return "unix", b.socket }
