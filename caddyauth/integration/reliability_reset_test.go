@@ -376,7 +376,7 @@ type meetingPoint struct {
 }
 
 func newMeetingPoint(t *testing.T) *meetingPoint {
-	m := &meetingPoint{all: make(chan struct{})}
+	m := new(meetingPoint)
 	m.meet(0)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		m.waiting.Add(1)
@@ -400,6 +400,9 @@ func newMeetingPoint(t *testing.T) *meetingPoint {
 func (m *meetingPoint) meet(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.missing > 0 {
+		close(m.all) // who waits for more than ever came
+	}
 	m.missing, m.all = n, make(chan struct{})
 	if n == 0 {
 		close(m.all)
