@@ -18,6 +18,7 @@ import (
 	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/internal/body"
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
+	"github.com/caddyauth/callbacks/caddyauth/internal/earlydata"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 	"go.uber.org/zap"
 
@@ -231,12 +232,9 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail) (v 
 
 // verify asks the schemes, then reads the body, then asks those that are not done without it.
 func (h *Handler) verify(w http.ResponseWriter, r *http.Request, seen *trail) Verdict {
-	// Early data can be sent again by anybody who saw it, and its source address proves nothing (RFC 8470).
-	// Whatever an Early-Data header says, and however often it stands, it is one (RFC 8470 §5.1).
-	if (r.TLS != nil && !r.TLS.HandshakeComplete) || len(r.Header.Values("Early-Data")) > 0 {
-		return Refuse(verdict.Errorf(verdict.Unavailable, "the request came in TLS early data").WithStatus(http.StatusTooEarly))
+	if err := earlydata.Check(r); err != nil {
+		return Refuse(err)
 	}
-
 	if !slices.Contains(methods, r.Method) {
 		return Refuse(verdict.Errorf(verdict.Malformed, "a method that no sender uses").WithStatus(http.StatusMethodNotAllowed))
 	}
