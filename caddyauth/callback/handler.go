@@ -18,6 +18,7 @@ import (
 	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/internal/body"
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
+	"github.com/caddyauth/callbacks/caddyauth/internal/earlydata"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 	"go.uber.org/zap"
 
@@ -194,15 +195,10 @@ func loadSchemes(ctx caddy.Context, host any, raw []json.RawMessage) ([]guard, e
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	start := time.Now()
 	seen := make(trail, 0, len(h.guards)+2) // a block has seldom more than one scheme that looks at the body, and replay
-	v := h.judge(w, r, &seen)
-	var held *reservation
-	if v.OK() && v.Answer == nil && h.replay != nil {
-		held, v = h.replay.reserve(r.Context(), v)
-		// On every way out but delivery the id is released: also on a panic, by which a proxy ends a broken answer. The
-		// sender has no whole answer then either, and will retry.
-		defer held.end(false)
-		seen.add("replay", &v)
-	}
+	v, held := h.judge(w, r, &seen)
+	// On every way out but delivery the id is released: also on a panic, by which a proxy ends a broken answer. The sender
+	// has no whole answer then either, and will retry.
+	defer held.end(false)
 	h.report(r, &v, seen, start)
 	if !v.OK() && !h.ReportOnly {
 		return h.refuse(w, v)
@@ -223,22 +219,28 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return err
 }
 
-// judge asks the schemes, then reads the body, then asks those that are not done without it. A panic in a scheme is a
+// judge verifies a request and, where each message is to pass once, reserves its id. A panic in a scheme or a store is a
 // fault of ours, and undecided. What was looked at is added to seen.
-func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail) (v Verdict) {
+func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail) (v Verdict, held *reservation) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			h.logger.Error("panic while verifying a callback", zap.Stack("stack"))
-			v = Refuse(verdict.Errorf(verdict.Unavailable, "panic"))
+			v, held = Refuse(verdict.Errorf(verdict.Unavailable, "panic")), nil
 		}
 	}()
-
-	// Early data can be sent again by anybody who saw it, and its source address proves nothing (RFC 8470).
-	// Whatever an Early-Data header says, and however often it stands, it is one (RFC 8470 §5.1).
-	if (r.TLS != nil && !r.TLS.HandshakeComplete) || len(r.Header.Values("Early-Data")) > 0 {
-		return Refuse(verdict.Errorf(verdict.Unavailable, "the request came in TLS early data").WithStatus(http.StatusTooEarly))
+	v = h.verify(w, r, seen)
+	if v.OK() && v.Answer == nil && h.replay != nil {
+		held, v = h.replay.reserve(r.Context(), v)
+		seen.add("replay", &v)
 	}
+	return v, held
+}
 
+// verify asks the schemes, then reads the body, then asks those that are not done without it.
+func (h *Handler) verify(w http.ResponseWriter, r *http.Request, seen *trail) Verdict {
+	if err := earlydata.Check(r); err != nil {
+		return Refuse(err)
+	}
 	if !slices.Contains(methods, r.Method) {
 		return Refuse(verdict.Errorf(verdict.Malformed, "a method that no sender uses").WithStatus(http.StatusMethodNotAllowed))
 	}

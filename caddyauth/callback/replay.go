@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -199,13 +200,19 @@ func (res *reservation) take(ctx context.Context, v Verdict) (store.State, error
 	return store.Fresh, nil
 }
 
-// extend starts the lease anew.
+// extend starts the lease anew. Its goroutine is not one of net/http's, which outlive a panic; so it has to see to that
+// itself.
 func (res *reservation) extend() {
 	res.mu.Lock()
 	defer res.mu.Unlock()
 	if res.done {
 		return
 	}
+	defer func() {
+		if recover() != nil {
+			res.guard.fail("reserve", errors.New("panic"))
+		}
+	}()
 	for _, key := range res.keys {
 		if _, err := res.guard.store.Reserve(context.Background(), key, res.owner, res.window); err != nil {
 			res.guard.fail("reserve", err)
