@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -217,11 +218,20 @@ func FuzzParse(f *testing.F) {
 		set(), set(one), set(one, one), set(one.with("d", "AA")), set(public(f, anRSA().Public(), "r"), ed(f, "")), `{"keys":null}`,
 		`{"keys":[{"kty":"RSA","n":"AA","e":"AQAAAAAAAAAB"},{"kty":"EC","crv":"P-256","x":"","y":""},1,null,[],{}]}`, `[]`,
 		`{"issuer":"https://idp.example.com","jwks_uri":"https://idp.example.com/jwks"}`, `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA"}]}`,
+		"max-age=600, must-revalidate", `private,max-age="86400"`, "max-age=-1", "max-age=99999999999999999999,no-store",
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, document []byte) {
-		_, _ = parseMetadata(document)
+		if youth := youthOf(http.Header{"Cache-Control": {string(document)}}); youth != 0 && (youth < minYouth || youth > maxYouth) {
+			t.Errorf("%q is fresh for %v", document, youth)
+		}
+		if said, err := parseMetadata(document); err == nil {
+			var theirs map[string]any
+			if json.Unmarshal(document, &theirs) != nil || theirs["issuer"] != said.issuer || theirs["jwks_uri"] != said.keys {
+				t.Errorf("encoding/json reads other metadata than %+v", said)
+			}
+		}
 		parsed, err := parse(document)
 		if err != nil {
 			return
