@@ -108,6 +108,7 @@ type Bed struct {
 
 	handler http.Handler
 	socket  string
+	secure  *Secure
 }
 
 // New provisions a Caddyfile of one site, without a socket of its own. RECEIVER in it stands for the receiver's
@@ -214,6 +215,11 @@ func (b *Bed) config(t testing.TB, text string) (*caddy.Config, error) {
 			server["automatic_https"] = map[string]any{"disable": true}
 		}
 		if config.AppsRaw["http"], err = json.Marshal(app); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b.secure != nil {
+		if err := b.secure.listen(config); err != nil {
 			t.Fatal(err)
 		}
 	}
