@@ -12,7 +12,7 @@ import (
 const (
 	maxErrands  = 4096
 	firstPause  = 100 * time.Millisecond
-	longestRest = 2 * time.Second
+	longestRest = time.Second
 )
 
 // errands are what the store could not be told at once: that a message was delivered, or that an id is free. Untold, a

@@ -54,7 +54,7 @@ func TestReliabilityR05RedisFailover(t *testing.T) {
 		t.Fatalf("%d replicas in step: %v", n, err)
 	}
 	primary.kill()
-	o.suffers("lost (a real primary, killed)", bound(60, 1000))
+	o.suffers("lost (a real primary, killed)", bound(40, 1000))
 	if err := replica.client.Do(t.Context(), "CLUSTER", "FAILOVER", "TAKEOVER").Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -169,9 +169,12 @@ func (m *middle) serve(conn net.Conn) {
 		return
 	}
 	defer server.Close()
+	gone := make(chan struct{})
 	m.all.Go(func() {
 		_, _ = io.Copy(server, conn)
 		_ = server.Close()
+		m.track(conn, false) // the client has closed it
+		close(gone)
 	})
 	answer := make([]byte, 4096)
 	for {
@@ -183,7 +186,11 @@ func (m *middle) serve(conn net.Conn) {
 		case blackholed:
 			continue
 		case slow:
-			<-ended
+			select {
+			case <-ended:
+			case <-gone:
+				return
+			}
 		case garbage:
 			copy(answer[:n], bytes.Repeat([]byte("garbage\r\n"), n/9+1))
 		case none, refused:
