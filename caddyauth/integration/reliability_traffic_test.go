@@ -185,7 +185,7 @@ func (l *traffic) callback(path, secret, id string) *http.Request {
 
 // hook is one of Icecast's, for a user's listener.
 func (l *traffic) hook(action, client, user, secret string) *http.Request {
-	token := testbed.HS256(l.t, secret, nil, map[string]any{"sub": user, "stream": "live.mp3", "exp": time.Now().Add(time.Hour).Unix()})
+	token := testbed.HS256(l.t, secret, nil, map[string]any{"sub": l.mark + user, "stream": "live.mp3", "exp": time.Now().Add(time.Hour).Unix()})
 	form := url.Values{
 		"action": {action}, "server": {l.mark}, "port": {"8000"}, "client": {client}, "mount": {"/live.mp3?token=" + token},
 		"user": {""}, "pass": {""}, "ip": {"192.0.2.7"}, "agent": {"VLC"},
