@@ -66,9 +66,9 @@ func (a *Any) Verify(q *Request) Verdict {
 	var pending []int
 	var seen trail
 	verdicts := make([]Verdict, len(a.guards))
-	for i, g := range a.guards {
-		v := g.verify(q)
-		seen.add(g.name, v)
+	for i := range a.guards {
+		v := a.guards[i].verify(q)
+		seen.add(a.guards[i].name, &v)
 		switch {
 		case v.OK() && v.Then == nil:
 			v.within = seen
@@ -90,8 +90,8 @@ func (a *Any) Verify(q *Request) Verdict {
 		Then: func(body []byte) Verdict {
 			var seen trail
 			for _, i := range pending {
-				v := a.guards[i].finish(verdicts[i], body)
-				seen.add(a.guards[i].name, v)
+				v := a.guards[i].finish(&verdicts[i], body)
+				seen.add(a.guards[i].name, &v)
 				if v.OK() {
 					v.within = seen
 					return v

@@ -223,8 +223,14 @@ func TestPayloadHash(t *testing.T) {
 		}, []int{413}},
 		{"ph-forwarded-identical", func(t *testing.T) *http.Request { return testbed.Vonage(t, large, nil) }, []int{200}},
 	})
-	run(t, testbed.New(t, strings.Replace(vonageSite, " blue", "\npayload_hash off", 1)), []attack{
+	optional := testbed.New(t, strings.Replace(vonageSite, " blue", "\npayload_hash off", 1))
+	run(t, optional, []attack{
 		{"ph-absent-optional", hashed(event, nil), []int{200}},
+	})
+	t.Run("ph-absent-optional: the log says so", func(t *testing.T) {
+		if lines := optional.Logs.Lines(t, "payload_hash is off: bodies are not verified"); len(lines) != 1 || lines[0]["level"] != "warn" {
+			t.Errorf("%d warnings", len(lines))
+		}
 	})
 
 	t.Run("ph-gzip-bomb", func(t *testing.T) {

@@ -2,6 +2,7 @@ package callback
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,8 +48,9 @@ const maxWindow = 100 * 365 * 24 * time.Hour
 // replayGuard is a provisioned Replay.
 type replayGuard struct {
 	Replay
-	store  store.Store
-	logger *zap.Logger
+	store   store.Store
+	logger  *zap.Logger
+	errands errands
 }
 
 // provision gives the guard that r asks for; nil if messages may pass as often as they come. r may be nil.
@@ -140,21 +142,26 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 		return refuse(verdict.Errorf(verdict.BadClaim, "the message could pass again for longer than its id is kept"))
 	}
 	state, err := res.take(ctx, v)
-	if err == nil && state == store.Fresh {
+	switch {
+	case err != nil:
+		g.fail("reserve", err)
+		g.releaseLater(res)
+		if g.OnStoreError == "allow" {
+			return nil, v
+		}
+		return refuse(verdict.Errorf(verdict.Unavailable, "the replay store cannot tell"))
+	case state == store.Fresh:
 		// A receiver that takes longer than the lease still has the id to itself.
 		res.mu.Lock()
 		defer res.mu.Unlock()
 		res.renew = time.AfterFunc(store.ReservationLease/2, res.extend)
 		return res, v
 	}
-	g.release(res)
+	if err := g.release(res); err != nil {
+		g.fail("release", err)
+		g.releaseLater(res)
+	}
 	switch {
-	case err != nil:
-		g.fail("reserve", err)
-		if g.OnStoreError == "allow" {
-			return nil, v
-		}
-		return refuse(verdict.Errorf(verdict.Unavailable, "the replay store cannot tell"))
 	case state == store.Kept && g.OnDuplicate == "acknowledge":
 		return refuse(verdict.Errorf(verdict.Replayed, "delivered already, and acknowledged").WithStatus(http.StatusOK))
 	case state == store.Kept:
@@ -228,22 +235,31 @@ func (res *reservation) end(delivered bool) {
 	res.done = true
 	res.renew.Stop()
 	if !delivered {
-		res.guard.release(res)
+		if err := res.guard.release(res); err != nil {
+			res.guard.fail("release", err)
+			res.guard.releaseLater(res)
+		}
 		return
 	}
-	for _, key := range res.keys {
-		if err := res.guard.store.Keep(context.Background(), key, res.window); err != nil {
-			res.guard.fail("keep", err)
-		}
+	if err := res.guard.keep(res); err != nil {
+		res.guard.fail("keep", err)
+		res.guard.keepLater(res)
 	}
 }
 
-func (g *replayGuard) release(res *reservation) {
+// release and keep do all that they can, and say what the first error was.
+func (g *replayGuard) release(res *reservation) (err error) {
 	for _, key := range res.keys {
-		if err := g.store.Release(context.Background(), key, res.owner); err != nil {
-			g.fail("release", err)
-		}
+		err = cmp.Or(err, g.store.Release(context.Background(), key, res.owner))
 	}
+	return err
+}
+
+func (g *replayGuard) keep(res *reservation) (err error) {
+	for _, key := range res.keys {
+		err = cmp.Or(err, g.store.Keep(context.Background(), key, res.window))
+	}
+	return err
 }
 
 // fail logs an error of the store. Its text may hold an address, and no secret: stores see to that.

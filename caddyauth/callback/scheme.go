@@ -119,8 +119,9 @@ type Verdict struct {
 	Allow string
 
 	// Then finishes the check over the body, which is exactly what was on the wire; nil where the body does not count.
-	// It is called only if Reason is verdict.OK, and its verdict replaces this one. What it returns, Claims among it, must
-	// not use the slice later: its memory is used again.
+	// It is called only if Reason is verdict.OK, and its verdict replaces this one, which goes on to stand for what it does
+	// not say about the sender and the message. What it returns, Claims among it, must not use the slice later: its memory
+	// is used again.
 	Then func(body []byte) Verdict
 
 	// Answer, on an accepted message that is a handshake of the sender's own, answers it in place of the next handler,
@@ -244,7 +245,8 @@ func (r *Request) Authorization(header, authScheme string) (string, error) {
 	if credential == "" {
 		return "", verdict.Errorf(verdict.Missing, "no credential behind %s", authScheme)
 	}
-	if strings.ContainsAny(credential, " \t,") {
+	// Three searches are faster than one for any of three.
+	if strings.IndexByte(credential, ' ') >= 0 || strings.IndexByte(credential, '\t') >= 0 || strings.IndexByte(credential, ',') >= 0 {
 		return "", verdict.Errorf(verdict.BadCredential, "%s holds more than one credential", header)
 	}
 	return credential, nil

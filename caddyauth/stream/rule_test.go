@@ -339,6 +339,8 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		{"when with a pattern that is none", "icecast", "allow {\nwhen `stream.name.matches(\"(\")`\n}", []string{"when", "missing closing )"}},
 		{"when with what the server does not tell", "icecast", "allow {\nwhen stream.app == \"x\"\n}", []string{"Icecast does not tell app"}},
 		{"when with counters that the server has not", "icecast", "allow {\nwhen stream.listened_7d < duration(\"1h\")\n}", []string{"Icecast does not tell listened"}},
+		{"when with stream by another name", "icecast", "allow {\nwhen `[stream].exists(s, s.app == \"x\")`\n}", []string{"stream stands without a field"}},
+		{"when with stream by no type", "icecast", "allow {\nwhen `dyn(stream).claims.a == 1`\n}", []string{"stream stands without a field"}},
 		{"when with claims and no token", "icecast", "allow {\nwhen stream.claims.a == 1\n}", []string{"no token block"}},
 		{"when that is too long", "icecast", "allow {\nwhen `stream.name == \"" + strings.Repeat("x", 4096) + "\"`\n}", []string{"when", "exceeds limit"}},
 		{"when that nests too deep", "icecast", "allow {\nwhen `" + strings.Repeat("(", 200) + "true" + strings.Repeat(")", 200) + "`\n}", []string{"when", "recursion"}},
