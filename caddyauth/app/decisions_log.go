@@ -97,7 +97,7 @@ func (l *Log) Record(d Decision) {
 	if d.Decision != "notice" {
 		l.minutes.count(d.Time, d.Allowed, d.Duration)
 	}
-	if d.Key != "" && d.Handler == HandlerCallback {
+	if d.Key != "" {
 		l.secrets.used(printable(d.Scheme), printable(d.Key), d.Time)
 	}
 	if l.Limit() == 0 {

@@ -64,11 +64,14 @@ func (a *Any) Traits() Traits {
 func (a *Any) Verify(q *Request) Verdict {
 	var refusal Verdict
 	var pending []int
+	var seen trail
 	verdicts := make([]Verdict, len(a.guards))
 	for i := range a.guards {
 		v := a.guards[i].verify(q)
+		seen.add(a.guards[i].name, &v)
 		switch {
 		case v.OK() && v.Then == nil:
+			v.within = seen
 			return v
 		case v.OK():
 			verdicts[i] = v
@@ -78,26 +81,31 @@ func (a *Any) Verify(q *Request) Verdict {
 		}
 	}
 	if pending == nil {
-		return a.refuse(refusal)
+		return a.refuse(refusal, seen)
 	}
 	return Verdict{
 		Reason: verdict.OK,
 		Scheme: verdicts[pending[0]].Scheme,
+		within: seen,
 		Then: func(body []byte) Verdict {
+			var seen trail
 			for _, i := range pending {
 				v := a.guards[i].finish(&verdicts[i], body)
+				seen.add(a.guards[i].name, &v)
 				if v.OK() {
+					v.within = seen
 					return v
 				}
 				refusal = worse(refusal, v)
 			}
-			return a.refuse(refusal)
+			return a.refuse(refusal, seen)
 		},
 	}
 }
 
 // refuse says no, and in a 401 with the challenges of all schemes, any of which would do.
-func (a *Any) refuse(v Verdict) Verdict {
+func (a *Any) refuse(v Verdict, seen trail) Verdict {
+	v.within = seen
 	if v.HTTPStatus() == http.StatusUnauthorized {
 		v.Challenge = a.Traits().Challenge
 	}

@@ -348,6 +348,7 @@ func fill(v, other *Verdict) {
 // ids the one counts that is made to let a message pass once, and another scheme's stands in for none.
 func merge(verdicts []Verdict) Verdict {
 	v := verdicts[len(verdicts)-1]
+	v.within = nil
 	for i := len(verdicts) - 2; i >= 0; i-- {
 		fill(&v, &verdicts[i])
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
@@ -227,6 +228,50 @@ http:// {
 	}
 
 	refused(t, bed.Do(t, testbed.Vonage(t, event, map[string]any{"payload_hash": strings.Repeat("0", 64)})), 401)
+}
+
+func TestTheSchemesWithinAnAnyAreStepsOfTheirOwn(t *testing.T) {
+	bed := testbed.New(t, siteWith(`any {
+		ip_range 198.51.100.0/24
+		any {
+			api_key {
+				header X-Key
+				key 0123456789abcdef0123456789abcdef
+			}
+			vonage {
+				secret `+testbed.Secret+`
+			}
+		}
+	}
+	api_key {
+		header X-Other
+		key 0123456789abcdef0123456789abcdef
+	}`))
+	for _, tc := range []struct {
+		name  string
+		r     *http.Request
+		steps string
+	}{
+		{"accepted over the body", testbed.Vonage(t, event, nil), "api_key ok, any: ip_range denied, any: any: api_key missing, any: any: vonage ok, any: any ok, any ok, " +
+			"any over the body: any: vonage ok, any over the body: any ok, any over the body ok, replay ok"},
+		{"refused over the body", testbed.Vonage(t, event, map[string]any{"payload_hash": strings.Repeat("0", 64)}), "api_key ok, any: ip_range denied, " +
+			"any: any: api_key missing, any: any: vonage ok, any: any ok, any ok, " +
+			"any over the body: any: vonage body_mismatch, any over the body: any body_mismatch, any over the body body_mismatch"},
+		{"refused", httptest.NewRequest(http.MethodPost, "http://example.com/hook", strings.NewReader(event)), "api_key ok, any: ip_range denied, " +
+			"any: any: api_key missing, any: any: vonage missing, any: any missing, any missing"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.r.Header.Set("X-Other", "0123456789abcdef0123456789abcdef")
+			bed.Do(t, tc.r)
+			var steps []string
+			for _, step := range app.Decisions().Latest(1, 0)[0].Steps {
+				steps = append(steps, step.Name+" "+step.Outcome)
+			}
+			if got := strings.Join(steps, ", "); got != tc.steps {
+				t.Errorf("the steps are\n%s\nshould be\n%s", got, tc.steps)
+			}
+		})
+	}
 }
 
 func TestReportOnlyRefusesNothingAndSaysWhatItWouldHaveRefused(t *testing.T) {

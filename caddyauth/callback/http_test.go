@@ -2,6 +2,7 @@ package callback_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
 	"net/http"
@@ -346,7 +347,24 @@ func (brokenStore) CaddyModule() caddy.ModuleInfo {
 }
 func (*brokenStore) UnmarshalCaddyfile(*caddyfile.Dispenser) error { return nil }
 
+// silentStore is a store that says neither yes nor no.
+type silentStore struct{ store.Store }
+
+func init() {
+	caddy.RegisterModule(silentStore{})
+}
+
+func (silentStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddyauth.stores.test_silent", New: func() caddy.Module { return new(silentStore) }}
+}
+func (*silentStore) UnmarshalCaddyfile(*caddyfile.Dispenser) error { return nil }
+func (*silentStore) Reserve(context.Context, [32]byte, store.Owner, time.Duration) (store.State, error) {
+	return store.Unknown, nil
+}
+func (*silentStore) Release(context.Context, [32]byte, store.Owner) error { return nil }
+
 func TestAFaultInAStoreIsNotAYes(t *testing.T) {
+	refused(t, testbed.New(t, replaySite("", "store test_silent")).Do(t, testbed.Vonage(t, event, nil)), http.StatusServiceUnavailable)
 	for _, options := range []string{"", "replay {\non_store_error allow\n}"} { // a fault is no store that is away
 		bed := testbed.New(t, replaySite(options, "store test_broken"))
 		refused(t, bed.Do(t, testbed.Vonage(t, event, nil)), http.StatusServiceUnavailable)

@@ -150,43 +150,44 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 			return nil, v
 		}
 		return refuse(verdict.Errorf(verdict.Unavailable, "the replay store cannot tell"))
-	case state != store.Fresh && len(res.keys) > 0:
-		if err := g.release(res); err != nil {
-			g.fail("release", err)
-			g.releaseLater(res)
-		}
+	case state == store.Fresh:
+		// A receiver that takes longer than the lease still has the id to itself.
+		res.mu.Lock()
+		defer res.mu.Unlock()
+		res.renew = time.AfterFunc(store.ReservationLease/2, res.extend)
+		return res, v
 	}
-	switch state {
-	case store.Kept:
-		if g.OnDuplicate == "acknowledge" {
-			return refuse(verdict.Errorf(verdict.Replayed, "delivered already, and acknowledged").WithStatus(http.StatusOK))
-		}
+	if err := g.release(res); err != nil {
+		g.fail("release", err)
+		g.releaseLater(res)
+	}
+	switch {
+	case state == store.Kept && g.OnDuplicate == "acknowledge":
+		return refuse(verdict.Errorf(verdict.Replayed, "delivered already, and acknowledged").WithStatus(http.StatusOK))
+	case state == store.Kept:
 		return refuse(verdict.Errorf(verdict.Replayed, "delivered already"))
-	case store.Reserved:
+	case g.OnDuplicate == "acknowledge":
 		// Nobody knows yet whether the other copy will be delivered: to acknowledge this one could lose the message.
-		refusal := verdict.Errorf(verdict.Replayed, "another copy is in flight")
-		if g.OnDuplicate == "acknowledge" {
-			refusal = refusal.WithStatus(http.StatusServiceUnavailable)
-		}
-		return refuse(refusal)
+		return refuse(verdict.Errorf(verdict.Replayed, "another copy is in flight").WithStatus(http.StatusServiceUnavailable))
+	default:
+		return refuse(verdict.Errorf(verdict.Replayed, "another copy is in flight"))
 	}
-	// A receiver that takes longer than the lease still has the id to itself.
-	res.mu.Lock()
-	defer res.mu.Unlock()
-	res.renew = time.AfterFunc(store.ReservationLease/2, res.extend)
-	return res, v
 }
 
 // take reserves all names of a message, or says what became of the first one that somebody else has. Copies take them in
 // the same order, so that one of them passes. res.keys are then those that may be reserved.
 func (res *reservation) take(ctx context.Context, v Verdict) (store.State, error) {
-	keys := [][32]byte{store.Key("replay", v.idScheme, v.Account, v.ID)}
+	keys := make([][32]byte, 0, 1+len(v.Others))
+	keys = append(keys, store.Key("replay", v.idScheme, v.Account, v.ID))
 	for _, name := range v.Others {
 		keys = append(keys, store.Key("replay", v.idScheme, name.Account, name.ID))
 	}
 	slices.SortFunc(keys, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
 	for i, key := range keys {
 		state, err := res.guard.store.Reserve(ctx, key, res.owner, res.window)
+		if err == nil && state == store.Unknown {
+			err = errors.New("the store gave no state")
+		}
 		if err != nil {
 			res.keys = keys[:i+1]
 			return store.Unknown, err

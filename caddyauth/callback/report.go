@@ -22,6 +22,10 @@ import (
 type trail []app.Step
 
 func (t *trail) add(name string, v *Verdict) {
+	for _, step := range v.within {
+		step.Name = name + ": " + step.Name
+		*t = append(*t, step)
+	}
 	*t = append(*t, app.Step{Name: name, Outcome: string(v.Reason), Detail: v.Detail})
 }
 

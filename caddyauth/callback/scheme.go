@@ -136,6 +136,8 @@ type Verdict struct {
 	// idScheme is the scheme that ID is of, and lacksID says that one that always has an id gave none.
 	identified, replay, lacksID bool
 	idScheme                    string
+
+	within trail // what an `any` looked at
 }
 
 // Name is what a message is known by: its id, and the account inside which that is unique.

@@ -37,6 +37,10 @@ type Decision struct {
 	// Subject is who the valid token is for, else the user name of a `user` condition.
 	Subject string
 
+	// Key is the label of the secret of that token, behind the token's name where it has one: `1`, `weekly/old`. It is
+	// empty where the rule asked for no token, and where the token tells no secret.
+	Key string
+
 	// Forward leaves the answer to the next handler. Such a decision neither allows nor denies; a dialect does not see it.
 	Forward bool
 

@@ -258,7 +258,7 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, start time.Tim
 	h.metrics.Stream(h.name, mode, decision, d.Rule, took)
 	record := app.Decision{
 		Time: start, Handler: app.HandlerStream, Scheme: h.name, Allowed: d.Allow || d.Forward, Decision: decision,
-		Reason: d.Code, Detail: d.Detail, Stream: stream, Mode: mode, Rule: d.Rule, ClientIP: clientIP,
+		Reason: d.Code, Detail: d.Detail, Key: d.Key, Stream: stream, Mode: mode, Rule: d.Rule, ClientIP: clientIP,
 		Duration: took, ReportOnly: h.ReportOnly, Steps: d.steps,
 	}
 	if q != nil {
@@ -266,6 +266,8 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, start time.Tim
 	}
 	if !d.Allow && !d.Forward {
 		record.Status = d.HTTPStatus()
+	} else if d.Key != "" {
+		h.metrics.SecretUsed(h.name, d.Key)
 	}
 	app.Decisions().Record(record)
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {
@@ -295,7 +297,7 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, start time.Tim
 	fields := []zap.Field{
 		zap.String("dialect", h.name), zap.String("mode", mode), zap.String("app", appName), zap.String("stream", name),
 		zap.String("decision", decision), zap.String("rule", d.Rule), zap.String("reason", string(d.Code)),
-		zap.String("client_ip", clientIP), zap.String("detail", d.Detail),
+		zap.String("key", d.Key), zap.String("client_ip", clientIP), zap.String("detail", d.Detail),
 	}
 	if d.Reason != "" {
 		fields = append(fields, zap.String("said", d.Reason))

@@ -112,7 +112,7 @@ func (p *policy) decide(ctx context.Context, q *Request, now time.Time) Decision
 // conclude makes the decision of a rule whose conditions hold.
 func (e *evaluation) conclude(rule *Rule, name string, m match) Decision {
 	if rule.Forward {
-		d := Decision{Forward: true, Rule: name, Code: verdict.OK, Subject: m.subject(), Detail: "left to the next handler"}
+		d := Decision{Forward: true, Rule: name, Code: verdict.OK, Subject: m.subject(), Key: m.key(), Detail: "left to the next handler"}
 		_ = rule.apply(&d, e.q, m.token) // which fails on a rename alone
 		return d
 	}
@@ -121,11 +121,11 @@ func (e *evaluation) conclude(rule *Rule, name string, m match) Decision {
 		if m.doubt != nil {
 			d.Detail = "the rule denies it, for want of an answer to when: " + m.doubt.Error()
 		}
-		d.Subject = m.subject()
+		d.Subject, d.Key = m.subject(), m.key()
 		_ = rule.apply(&d, e.q, m.token)
 		return d
 	}
-	d := Decision{Allow: true, Rule: name, Code: verdict.OK, Subject: m.subject()}
+	d := Decision{Allow: true, Rule: name, Code: verdict.OK, Subject: m.subject(), Key: m.key()}
 	left := never
 	if e.limits {
 		left = min(e.left, m.left)
@@ -151,7 +151,7 @@ func (e *evaluation) conclude(rule *Rule, name string, m match) Decision {
 	}
 	if err != nil {
 		refused := Deny(err)
-		refused.Rule, refused.Subject, refused.Reason = name, d.Subject, d.Reason
+		refused.Rule, refused.Subject, refused.Key, refused.Reason = name, d.Subject, d.Key, d.Reason
 		return refused
 	}
 	return d
@@ -168,6 +168,14 @@ func (m match) subject() string {
 		return m.token.subject
 	}
 	return m.user
+}
+
+// key is the label of the token's secret.
+func (m match) key() string {
+	if m.token == nil {
+		return ""
+	}
+	return m.token.key
 }
 
 // deny makes a denial. The status is that of a rule; the code tells, where a credential was refused on the way, why.

@@ -6,7 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/app"
+	"github.com/caddyauth/callbacks/caddyauth/internal/shorttoken"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
 )
 
@@ -393,5 +396,72 @@ func TestASubjectWithControlCharactersIsNobodysName(t *testing.T) {
 		if user := lines[i+1]["user_id"]; user != nil && user != "" {
 			t.Errorf("%q is shown as %q", subject, user)
 		}
+	}
+}
+
+// So that an operator sees when an old secret is out of use, as with callbacks.
+func TestTheSecretOfATokenThatCountsIsNamed(t *testing.T) {
+	const old, static = "an-old-secret-0123456789abcdef-0123456789", "a-static-token-0123456789abcdef"
+	short := func(secret string) string {
+		text, err := shorttoken.Mint([]byte(secret), shorttoken.Token{Mode: "play", Expires: now.Add(time.Hour)}, "cam1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	bed := testbed.New(t, `{
+	servers {
+		protocols h1
+	}
+}
+`+site("log\nroute {\nstream_auth icecast {\n"+`
+	token {
+		jwt {
+			secret `+old+` old
+			secret `+testbed.Secret+` new
+		}
+	}
+	token weekly {
+		signed `+old+` `+testbed.Secret+`
+	}
+	token fixed {
+		static another-token-0123456789abcdef-01234567 `+static+`
+	}
+	allow {
+		stream cam1
+		token valid
+	}
+	deny {
+		token fixed
+	}
+	allow {
+		stream open
+	}
+}
+}`))
+	for _, tc := range []struct{ name, mount, token, key string }{
+		{"a new secret", "/cam1", mint(t, nil), "new"},
+		{"a short token by the second secret", "/cam1", short(testbed.Secret), "weekly/2"},
+		{"a short token by the first", "/cam1", short(old), "weekly/1"},
+		{"a static token", "/cam1", static, "fixed/2"},
+		{"a static token that is denied", "/cam2", static, "fixed/2"},
+		{"a rule that asks for no token", "/open", mint(t, nil), ""},
+		{"a forged one", "/cam1", "x", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			before := len(bed.Logs.Lines(t, "handled request"))
+			bed.Do(t, listen("/", tc.mount+"?token="+tc.token))
+			lines := bed.Logs.Lines(t, "handled request")
+			if len(lines) != before+1 {
+				t.Fatalf("%d access-log entries more", len(lines)-before)
+			}
+			fields, _ := lines[before]["stream_auth"].(map[string]any)
+			if fields["key"] != tc.key {
+				t.Errorf("the key is %v, should be %q", fields["key"], tc.key)
+			}
+			if got := app.Decisions().Latest(1, 0)[0].Key; got != tc.key {
+				t.Errorf("the key in the decision is %q, should be %q", got, tc.key)
+			}
+		})
 	}
 }

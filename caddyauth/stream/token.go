@@ -70,6 +70,7 @@ type Token struct {
 // accepted is a credential that is good for the request.
 type accepted struct {
 	subject   string
+	key       string    // the label of the secret, behind the token's name if it has one; empty where none tells
 	expires   time.Time // zero: never
 	claims    *jose.Token
 	presented string
@@ -231,6 +232,9 @@ func (t *Token) judge(ctx context.Context, q *Request, now time.Time) (*accepted
 		var a *accepted
 		if a, err = t.check(ctx, q, presented, now); err == nil {
 			a.presented = presented
+			if t.Name != "" && a.key != "" {
+				a.key = t.Name + "/" + a.key
+			}
 			return a, nil
 		}
 	}
@@ -248,16 +252,17 @@ func (t *Token) judge(ctx context.Context, q *Request, now time.Time) (*accepted
 func (t *Token) check(ctx context.Context, q *Request, presented string, now time.Time) (*accepted, error) {
 	switch {
 	case len(t.static) > 0:
-		if _, ok := secret.Match(t.static, []byte(presented)); !ok {
+		known, ok := secret.Match(t.static, []byte(presented))
+		if !ok {
 			return nil, verdict.Errorf(verdict.BadSignature, "not a known token")
 		}
-		return new(accepted), nil
+		return &accepted{key: known.Label()}, nil
 	case len(t.signed) > 0:
-		short, _, err := shorttoken.Verify(presented, t.signed, t.streams(q), string(q.Mode), now)
+		short, label, err := shorttoken.Verify(presented, t.signed, t.streams(q), string(q.Mode), now)
 		if err != nil {
 			return nil, err
 		}
-		return &accepted{subject: short.Subject, expires: short.Expires}, nil
+		return &accepted{subject: short.Subject, key: label, expires: short.Expires}, nil
 	}
 	claims, err := t.verify(ctx, presented, now)
 	if err != nil {
@@ -272,7 +277,7 @@ func (t *Token) check(ctx context.Context, q *Request, presented string, now tim
 			return nil, err
 		}
 	}
-	return &accepted{subject: claims.Subject, expires: t.expires(claims), claims: claims}, nil
+	return &accepted{subject: claims.Subject, key: claims.Key, expires: t.expires(claims), claims: claims}, nil
 }
 
 // verify checks a token that carries claims.

@@ -31,19 +31,22 @@ func TestAMessageSignedWithTwoSecretsPassesOnceWhicheverSignatureIsLeft(t *testi
 		{
 			"an id and two secrets", "standard_webhooks",
 			"callback_auth standard_webhooks {\nsecret " + older.Secret + "\nsecret " + newer.Secret + "\n}",
-			"Webhook-Signature", [2]schemes.Signing{older, newer},
+			"Webhook-Signature",
+			[2]schemes.Signing{older, newer},
 			func(one, other string) string { return one + " " + other },
 		},
 		{
 			"an id, a secret and a public key", "standard_webhooks",
 			"callback_auth standard_webhooks {\nsecret " + older.Secret + "\npublic_key " + public + "\n}",
-			"Webhook-Signature", [2]schemes.Signing{older, asymmetric},
+			"Webhook-Signature",
+			[2]schemes.Signing{older, asymmetric},
 			func(one, other string) string { return one + " " + other },
 		},
 		{
 			"no id and two secrets", "stripe",
 			"callback_auth {\nstripe {\nsecret " + older.Secret + "\nsecret " + newer.Secret + "\n}\nreplay {\nwindow 10m\n}\n}",
-			"Stripe-Signature", [2]schemes.Signing{older, newer},
+			"Stripe-Signature",
+			[2]schemes.Signing{older, newer},
 			func(one, other string) string {
 				_, pair, _ := strings.Cut(other, ",")
 				return one + "," + pair
