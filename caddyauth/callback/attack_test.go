@@ -319,6 +319,15 @@ func TestPayloadHashOfAQuery(t *testing.T) {
 }
 
 func TestRequestsThatHTTPAllows(t *testing.T) {
+	t.Run("a 405 says which methods are taken", func(t *testing.T) {
+		r := testbed.Vonage(t, event, nil)
+		r.Method = http.MethodTrace
+		result := testbed.New(t, vonageSite).Do(t, r)
+		refused(t, result, http.StatusMethodNotAllowed)
+		if allow := result.Header.Get("Allow"); allow != "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT" {
+			t.Errorf("it allows %q", allow)
+		}
+	})
 	run(t, testbed.New(t, vonageSite), []attack{
 		{"ht-method-lower", change(func(r *http.Request, _ string) { r.Method = "post" }), []int{405}},
 		{"ht-method-lower", change(func(r *http.Request, _ string) { r.Method = "PoSt" }), []int{405}},

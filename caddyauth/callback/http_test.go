@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
+	"github.com/caddyauth/callbacks/caddyauth/store"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -331,6 +332,25 @@ func TestAFaultInASchemeIsNotAYes(t *testing.T) {
 			t.Error("no line in the log about the panic")
 		}
 	})
+}
+
+// brokenStore is a store with a fault.
+type brokenStore struct{ store.Store }
+
+func init() {
+	caddy.RegisterModule(brokenStore{})
+}
+
+func (brokenStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddyauth.stores.test_broken", New: func() caddy.Module { return new(brokenStore) }}
+}
+func (*brokenStore) UnmarshalCaddyfile(*caddyfile.Dispenser) error { return nil }
+
+func TestAFaultInAStoreIsNotAYes(t *testing.T) {
+	for _, options := range []string{"", "replay {\non_store_error allow\n}"} { // a fault is no store that is away
+		bed := testbed.New(t, replaySite(options, "store test_broken"))
+		refused(t, bed.Do(t, testbed.Vonage(t, event, nil)), http.StatusServiceUnavailable)
+	}
 }
 
 func TestIdentityIsNeitherSpoofedNorGuessed(t *testing.T) {

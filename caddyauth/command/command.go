@@ -31,10 +31,17 @@ about a recorded request, and why.
 Secrets are read from a file, from an environment variable or from standard
 input, so that they need not stand in the history of a shell.
 `,
-		CobraFunc: func(parent *cobra.Command) {
-			parent.AddCommand(signCommand(), tokenCommand(), explainCommand())
-		},
+		CobraFunc: addCommands,
 	})
+}
+
+// addCommands puts the commands under `caddy caddyauth`, which by itself shows the help. Without a function of its own a
+// misspelt command would do so too, and end as if all were well.
+func addCommands(parent *cobra.Command) {
+	parent.AddCommand(signCommand(), tokenCommand(), explainCommand())
+	parent.Args = cobra.NoArgs
+	parent.SilenceUsage = true
+	parent.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 }
 
 // secretFlags are the ways to give a secret.

@@ -226,6 +226,7 @@ func TestTokenSaysWhatIsWrong(t *testing.T) {
 		"--stream":   {},
 		"--mode":     {"--stream", "a", "--mode", "watch"},
 		"--expires":  {"--stream", "a", "--expires", "soon"},
+		"--ip":       {"--stream", "a", "--ip", "nowhere"},
 		"--claim":    {"--stream", "a", "--short", "--claim", "plan=gold"},
 		"one stream": {"--stream", "live/*", "--short"},
 		"subject":    {"--stream", "a", "--short", "--subject", "not one word"},
@@ -234,6 +235,17 @@ func TestTokenSaysWhatIsWrong(t *testing.T) {
 		cmd.SilenceErrors = true
 		if _, err := execute(t, cmd, "s", args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error is %v; want it to say %q", err, want)
+		}
+	}
+}
+
+func TestAMisspeltCommandIsAnError(t *testing.T) {
+	for word, want := range map[string]string{"": "", "help": "", "sing": "unknown command"} {
+		parent := &cobra.Command{Use: "caddyauth", Long: "Tools", SilenceErrors: true}
+		command.AddCommands(parent)
+		out, err := execute(t, parent, "", strings.Fields(word)...)
+		if want == "" && (err != nil || !strings.Contains(out, "sign")) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("caddyauth %s: printed %q, error %v", word, out, err)
 		}
 	}
 }

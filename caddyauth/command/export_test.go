@@ -5,4 +5,5 @@ var (
 	SignCommand    = signCommand
 	TokenCommand   = tokenCommand
 	ExplainCommand = explainCommand
+	AddCommands    = addCommands
 )

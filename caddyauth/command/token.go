@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -57,6 +58,9 @@ func (m *minting) run(cmd *cobra.Command, now time.Time) error {
 		return errors.New("--stream is missing")
 	case m.mode != "publish" && m.mode != "play":
 		return fmt.Errorf("--mode is %q: it is publish or play", m.mode)
+	}
+	if _, err := netip.ParseAddr(m.ip); m.ip != "" && err != nil {
+		return fmt.Errorf("--ip: %q is not an address", m.ip)
 	}
 	secret, err := m.secret.read(cmd, "secret of the tokens")
 	if err != nil {

@@ -372,3 +372,26 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		})
 	}
 }
+
+// Cleaned, it could be another's name; as it is, it could end a header line.
+func TestASubjectWithControlCharactersIsNobodysName(t *testing.T) {
+	bed := testbed.New(t, `{
+	servers {
+		protocols h1
+	}
+}
+`+site("log\nroute {\nstream_auth icecast {\n"+jwtToken+"allow listeners {\ntoken valid\n}\n}\n}"))
+	subjects := []string{"alice", "al\x00ice", "alice\r\nX-Sender: admin", "\x1b[31malice", "al\u200bice", "al\u2028ice", "al\u0085ice"}
+	for _, subject := range subjects {
+		allowedIcecast(t, bed.Do(t, listen("/", "/cam1?token="+mint(t, map[string]any{"sub": subject}))))
+	}
+	lines := bed.Logs.Lines(t, "handled request")
+	if len(lines) != len(subjects) || lines[0]["user_id"] != "alice" {
+		t.Fatalf("CONTROL: %d access-log entries, the first for %v", len(lines), lines[0]["user_id"])
+	}
+	for i, subject := range subjects[1:] {
+		if user := lines[i+1]["user_id"]; user != nil && user != "" {
+			t.Errorf("%q is shown as %q", subject, user)
+		}
+	}
+}
