@@ -31,14 +31,20 @@ func walk(value any, visit func(name string, handler map[string]any)) {
 // itself, and ours in it as they were; and whatever the recording, it is a request whose body can be read, or an error.
 func FuzzExplain(f *testing.F) {
 	for _, seed := range [][2]string{
-		{`{"apps":{"http":{"servers":{"srv0":{"listen":[":80"],"logs":{"default_logger_name":"x"},"routes":[{"handle":[{"handler":"callback_auth","schemes":[{"scheme":"jwt","secrets":[{"value":"x"}]}]},{"handler":"reverse_proxy","upstreams":[{"dial":"localhost:9"}]}]}]}}}}}`,
-			"POST /hook HTTP/1.1\r\nHost: h\r\n\r\n{}"},
-		{`{"apps":{"http":{"servers":{"a":{"routes":[{"handle":[{"handler":"subroute","routes":[{"handle":[{"handler":"exec"},{"handler":"tracing"},{"handler":"static_response"}]}]}]}]}}}}}`,
-			"POST / HTTP/1.1\nHost: h:8080\nContent-Length: 5\n\n{}"},
+		{
+			`{"apps":{"http":{"servers":{"srv0":{"listen":[":80"],"logs":{"default_logger_name":"x"},"routes":[{"handle":[{"handler":"callback_auth","schemes":[{"scheme":"jwt","secrets":[{"value":"x"}]}]},{"handler":"reverse_proxy","upstreams":[{"dial":"localhost:9"}]}]}]}}}}}`,
+			"POST /hook HTTP/1.1\r\nHost: h\r\n\r\n{}",
+		},
+		{
+			`{"apps":{"http":{"servers":{"a":{"routes":[{"handle":[{"handler":"subroute","routes":[{"handle":[{"handler":"exec"},{"handler":"tracing"},{"handler":"static_response"}]}]}]}]}}}}}`,
+			"POST / HTTP/1.1\nHost: h:8080\nContent-Length: 5\n\n{}",
+		},
 		{`{"apps":{"http":{"routes":{"handler":"vars","logs":1,"in":{"handler":"php"}},"servers":{"a":1}}}}`, "GET / HTTP/1.0\r\n\r\nrest"},
 		{`{"apps":{"http":{"a":{"handler":"stream_auth","in":{"handler":"php","logs":{}}}}}}`, "PUT http://h/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"},
 		{`{"apps":{"http":[[{"Handler":"exec"},{"handler":7},{"handler":""}]]}}`, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"},
-		{`{"apps":{"http":null}}`, "\x16\x03\x01"}, {`{"apps":[]}`, ""}, {`{"apps":{"http":{}},"Apps":{"http":1}}`, "A B C\n\n"},
+		{`{"apps":{"http":null}}`, "\x16\x03\x01"},
+		{`{"apps":[]}`, ""},
+		{`{"apps":{"http":{}},"Apps":{"http":1}}`, "A B C\n\n"},
 	} {
 		f.Add([]byte(seed[0]), []byte(seed[1]))
 	}

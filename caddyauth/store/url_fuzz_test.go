@@ -9,8 +9,19 @@ import (
 // that are none of a password's broke it off; and a password behind a placeholder is the password, whatever it is.
 func FuzzServer(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"", ""}, {"12?", ""}, {"12?", "&x=y"}, {"a/", "#"}, {"", "@other.example:1/?cluster=true&addr="}, {"%", "%zz"}, {"12/", "?db=1"}, {"{env.", "}"}, {"[", "]"},
-		{"12?addr=", ""}, {"12?cluster=1&addr=", ":1"}, {"\x00", "\n"}, {"1@cache.example?", ""},
+		{"", ""},
+		{"12?", ""},
+		{"12?", "&x=y"},
+		{"a/", "#"},
+		{"", "@other.example:1/?cluster=true&addr="},
+		{"%", "%zz"},
+		{"12/", "?db=1"},
+		{"{env.", "}"},
+		{"[", "]"},
+		{"12?addr=", ""},
+		{"12?cluster=1&addr=", ":1"},
+		{"\x00", "\n"},
+		{"1@cache.example?", ""},
 	} {
 		f.Add(seed[0], seed[1])
 	}

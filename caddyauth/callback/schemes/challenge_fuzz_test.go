@@ -28,9 +28,14 @@ func FuzzChallenge(f *testing.F) {
 		{`{"type":"url_verification","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"}`, "challenge=abc_123-X"},
 		{`{"challenge":"pogchamp-kappa-360noscope-vohiyo","subscription":{}}`, "hub.mode=subscribe&hub.verify_token=agreed-token&hub.challenge=1158201444"},
 		{`{"type":1,"id":"1","token":"x"}`, "hub.mode=subscribe&hub.verify_token=wrong&hub.verify_token=agreed-token&hub.challenge=1"},
-		{`{"version":1,"application_id":"1","type":0}`, "challenge=a&challenge=b"}, {`{"test":"test"}`, "%63hallenge=%61"},
-		{`{"type":"url_verification","challenge":"<script>"}`, "challenge=a%0d%0ab"}, {`{"event":"endpoint.url_validation","payload":{"plainToken":7}}`, "crc_token=a;b"},
-		{`{"type":"url_verification","challenge":"a","challenge":"b"}`, "challenge=é"}, {`{"Type":"url_verification","challenge":"\u0061"}`, "crc_token"}, {`null`, "&"},
+		{`{"version":1,"application_id":"1","type":0}`, "challenge=a&challenge=b"},
+		{`{"test":"test"}`, "%63hallenge=%61"},
+		{`{"type":"url_verification","challenge":"<script>"}`, "challenge=a%0d%0ab"},
+		{`{"event":"endpoint.url_validation","payload":{"plainToken":7}}`, "crc_token=a;b"},
+		{`{"type":"url_verification","challenge":7}`, ""},
+		{`{"type":"url_verification","challenge":"a","challenge":"b"}`, "challenge=é"},
+		{`{"Type":"url_verification","challenge":"\u0061"}`, "crc_token"},
+		{`null`, "&"},
 	} {
 		f.Add(seed[0], seed[1])
 	}
@@ -62,7 +67,7 @@ func FuzzChallenge(f *testing.F) {
 					token = one
 				}
 			}
-		case token == "": // discord's and daily's, who have none
+		case token == "" || token == `{"type":1}`: // daily's and discord's, who have none
 			return
 		}
 		for _, one := range tokens {
@@ -86,6 +91,9 @@ func FuzzChallenge(f *testing.F) {
 			})
 			if !v.OK() || v.Answer == nil {
 				continue
+			}
+			if kind := message["type"]; sender == "discord" && kind != 0.0 && kind != 1.0 {
+				t.Errorf("discord: a challenge of the type %v", kind)
 			}
 			looked(t, sender, w, []string{challenge, plainToken})
 		}

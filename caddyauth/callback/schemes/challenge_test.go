@@ -167,6 +167,23 @@ func TestChallengesAreNoSigningOracle(t *testing.T) {
 	}
 }
 
+// What is no text is no token, whatever it looks like as one, and what is no number is no type.
+func TestChallengesOfAnotherTypeAreNoChallenges(t *testing.T) {
+	for sender, body := range map[string]string{
+		"zoom":    `{"event":"endpoint.url_validation","payload":{"plainToken":7}}`,
+		"slack":   `{"type":"url_verification","challenge":7}`,
+		"twitch":  `{"challenge":7}`,
+		"discord": `{"type":"1"}`,
+	} {
+		v, w := challenged(t, challengeScheme(t, sender), sender, body, func(r *http.Request) {
+			r.Header.Set("Twitch-Eventsub-Message-Type", "webhook_callback_verification")
+		})
+		if v.Answer != nil || w.Body.Len() > 0 || v.OK() != (sender == "discord") {
+			t.Errorf("%s: %s, answered with %q", sender, v.Reason, w.Body)
+		}
+	}
+}
+
 // A challenge that the sender signs is not answered to anybody else.
 func TestSignedChallengesOfStrangersAreRefused(t *testing.T) {
 	for sender, body := range map[string]string{

@@ -27,6 +27,9 @@ func GoOffline() { offline.Store(true) }
 // user info and without a fragment. Its errors do not hold the URL, which may hold a secret.
 func Parse(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
+	if err == nil {
+		_, err = url.Parse(u.String()) // what is called is this: a zone of an address may be read and not be written
+	}
 	if err != nil {
 		return nil, errors.New("it is not a URL")
 	}

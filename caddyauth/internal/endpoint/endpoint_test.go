@@ -168,7 +168,7 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"https://idp.example.com/jwks", "http://127.0.0.1:8080/", "http://localhost/", "http://[::1]/", "https://[::ffff:127.0.0.1]/", "http://127.1/", "http://2130706433/",
 		"https://user:pass@h/", "https://h/#", "https:h", "http://localhost.example.com/", "http://LOCALHOST:80/a?b", "https://[fe80::1%25eth0]/", "//h/", "https://h:/", "HTTPS://h",
-		"http://[::1%25lo]/", "http://127.0.0.1@evil.example/", "http://evil.example\\@127.0.0.1/", "https://\u0131dp.example/", "http:///127.0.0.1",
+		"http://[::1%25lo]/", "http://127.0.0.1@evil.example/", "http://evil.example\\@127.0.0.1/", "https://\u0131dp.example/", "http:///127.0.0.1", "https://]/", "http://[::1%25\xcf]",
 	} {
 		f.Add(seed)
 	}
@@ -190,7 +190,10 @@ func FuzzParse(f *testing.F) {
 		}
 		host, _, err := net.SplitHostPort(r.URL.Host)
 		if err != nil {
-			host = strings.TrimSuffix(strings.TrimPrefix(r.URL.Host, "["), "]")
+			host = r.URL.Host
+			if within, ok := strings.CutPrefix(host, "["); ok {
+				host = strings.TrimSuffix(within, "]")
+			}
 		}
 		ip := net.ParseIP(host)
 		here := strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()

@@ -65,14 +65,24 @@ type inner struct {
 // Kind of v.
 func (v Value) Kind() Kind { return v.kind }
 
-// Text of a String, unescaped.
-func (v Value) Text() (string, bool) { return v.text, v.kind == String }
+// Text of a String, unescaped; of anything else, nothing.
+func (v Value) Text() (string, bool) {
+	if v.kind != String {
+		return "", false
+	}
+	return v.text, true
+}
 
 // Bool of a Bool.
 func (v Value) Bool() (value, ok bool) { return v.truth, v.kind == Bool }
 
-// Number of a Number, as it was written.
-func (v Value) Number() (string, bool) { return v.text, v.kind == Number }
+// Number of a Number, as it was written; of anything else, nothing.
+func (v Value) Number() (string, bool) {
+	if v.kind != Number {
+		return "", false
+	}
+	return v.text, true
+}
 
 // Items of an Array. The caller does not change them.
 func (v Value) Items() []Value {

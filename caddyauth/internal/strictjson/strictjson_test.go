@@ -221,6 +221,21 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+func TestAValueOfAnotherKindGivesNothing(t *testing.T) {
+	for _, document := range []string{`"7"`, `7`, `true`, `false`, `null`, `[7]`, `{"a":7}`, `""`, `0`} {
+		v, err := ParseString(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, isText := v.Text()
+		number, isNumber := v.Number()
+		truth, isBool := v.Bool()
+		if isText != (v.Kind() == String) || !isText && text != "" || isNumber != (v.Kind() == Number) || !isNumber && number != "" || isBool != (v.Kind() == Bool) || !isBool && truth {
+			t.Errorf("%s is the text %q, the number %q and the truth %t", document, text, number, truth)
+		}
+	}
+}
+
 // namedOnce checks, by encoding/json's own tokens, that no object of data has a name twice, and that nothing follows the
 // value.
 func namedOnce(t *testing.T, data []byte) {
