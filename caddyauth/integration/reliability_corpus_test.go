@@ -249,8 +249,10 @@ func (c *corpus) schemes() {
 					r.Header.Set("WebHook-Request-Callback", c.canary.url+"/callback")
 				},
 			} {
-				for _, body := range []string{"{}",
-					`[{"id":"1","eventType":"Microsoft.EventGrid.SubscriptionValidationEvent","data":{"validationCode":"0","validationUrl":"` + c.canary.url + `/validate"}}]`} {
+				for _, body := range []string{
+					"{}",
+					`[{"id":"1","eventType":"Microsoft.EventGrid.SubscriptionValidationEvent","data":{"validationCode":"0","validationUrl":"` + c.canary.url + `/validate"}}]`,
+				} {
 					c.add(name, route, now, func() *http.Request {
 						r := httptest.NewRequest(http.MethodPost, "http://hooks.test/", strings.NewReader(body))
 						r.Header.Set("Content-Type", "application/json")
@@ -324,7 +326,7 @@ func (c *corpus) run(bed *testbed.Bed) map[string]string {
 		result := bed.Do(c.t, r.WithContext(clock.At(c.t.Context(), one.now)))
 		reached := result.Body == "received"
 		header := slices.Sorted(maps.Keys(result.Header))
-		verdicts[one.name] = fmt.Sprint(result.Status, reached, header, result.Header["Icecast-Auth-User"], result.Header["WWW-Authenticate"], len(result.Body))
+		verdicts[one.name] = fmt.Sprint(result.Status, reached, header, result.Header["Icecast-Auth-User"], result.Header.Values("WWW-Authenticate"), len(result.Body))
 	}
 	return verdicts
 }
