@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -85,7 +86,7 @@ func fieldsOf(r *http.Request) fields {
 }
 
 // with adds field lines.
-func (f fields) with(more ...string) fields { return append(f[:len(f):len(f)], more...) }
+func (f fields) with(more ...string) fields { return append(slices.Clip(f), more...) }
 
 // block encodes field lines without table or Huffman code (RFC 9204 §4.5.6).
 func (f fields) block() []byte {

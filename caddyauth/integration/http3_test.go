@@ -138,10 +138,16 @@ func TestHTTP3JudgesAsHTTP1Does(t *testing.T) {
 		{"a query with a token", one.without("authorization").set(":path", "/hook?access_token="+strings.TrimPrefix(token(one), "Bearer ")), wireBody, []int{401}},
 		{"a fragment", one.without("authorization").set(":path", "/hook#x"), wireBody, []int{401, 400, 0}},
 		{"headers of a megabyte", genuine(t, wireBody).with("x-big", strings.Repeat("b", 1<<20)), wireBody, []int{431, 0}},
-		{"a hook without a token", fieldsOf(httptest.NewRequest(http.MethodPost, "/stream", nil)).with("content-type", "application/x-www-form-urlencoded"),
-			"action=listener_add&server=s&port=8000&client=7&mount=%2Fa.mp3&user=&pass=&ip=192.0.2.7&agent=VLC", []int{403}},
-		{"CONTROL a hook with one", fieldsOf(httptest.NewRequest(http.MethodPost, "/stream", nil)).with("content-type", "application/x-www-form-urlencoded"),
-			"action=listener_add&server=s&port=8000&client=7&mount=%2Fa.mp3%3Ftoken%3Da-good-token-0123456789&user=&pass=&ip=192.0.2.7&agent=VLC", []int{200}},
+		{
+			"a hook without a token", fieldsOf(httptest.NewRequest(http.MethodPost, "/stream", nil)).with("content-type", "application/x-www-form-urlencoded"),
+			"action=listener_add&server=s&port=8000&client=7&mount=%2Fa.mp3&user=&pass=&ip=192.0.2.7&agent=VLC",
+			[]int{403},
+		},
+		{
+			"CONTROL a hook with one", fieldsOf(httptest.NewRequest(http.MethodPost, "/stream", nil)).with("content-type", "application/x-www-form-urlencoded"),
+			"action=listener_add&server=s&port=8000&client=7&mount=%2Fa.mp3%3Ftoken%3Da-good-token-0123456789&user=&pass=&ip=192.0.2.7&agent=VLC",
+			[]int{200},
+		},
 	} {
 		t.Run(attack.name, func(t *testing.T) {
 			if c.Context().Err() != nil {
@@ -166,10 +172,21 @@ func TestHTTP3IdentityIsNotSpoofed(t *testing.T) {
 	bed := testbed.RunSecure(t, wireSite)
 	c := dialH3(t, bed)
 	for _, alias := range [][]string{
-		{"x-sender", "admin"}, {"x_sender", "admin"}, {"x.sender", "admin"}, {"X-Sender", "admin"},
-		{"x-sender", "admin", "x-sender", "root"}, {"x-sender", ""}, {"x-sender", "admin", "x_sender", "root"},
-		{"connection", "x-sender"}, {"connection", "close, x-sender", "x-sender", "admin"}, {"proxy-connection", "x-sender"},
-		{"keep-alive", "x-sender"}, {"te", "x-sender"}, {"upgrade", "x-sender"}, {"trailer", "x-sender"}, {"transfer-encoding", "chunked"},
+		{"x-sender", "admin"},
+		{"x_sender", "admin"},
+		{"x.sender", "admin"},
+		{"X-Sender", "admin"},
+		{"x-sender", "admin", "x-sender", "root"},
+		{"x-sender", ""},
+		{"x-sender", "admin", "x_sender", "root"},
+		{"connection", "x-sender"},
+		{"connection", "close, x-sender", "x-sender", "admin"},
+		{"proxy-connection", "x-sender"},
+		{"keep-alive", "x-sender"},
+		{"te", "x-sender"},
+		{"upgrade", "x-sender"},
+		{"trailer", "x-sender"},
+		{"transfer-encoding", "chunked"},
 	} {
 		t.Run(fmt.Sprintf("%q", alias), func(t *testing.T) {
 			if c.Context().Err() != nil {

@@ -174,8 +174,10 @@ func TestReliabilityR21Trailers(t *testing.T) {
 	}{
 		{"CONTROL none", 200, func(f fields) fields { return f }, func(fields) fields { return nil }},
 		{"a token", 401, func(f fields) fields { return f.without("authorization") }, func(f fields) fields { return fields{"authorization", f.get("authorization")} }},
-		{"a token that is announced", 401, func(f fields) fields { return f.without("authorization").with("trailer", "authorization") },
-			func(f fields) fields { return fields{"authorization", f.get("authorization")} }},
+		{
+			"a token that is announced", 401, func(f fields) fields { return f.without("authorization").with("trailer", "authorization") },
+			func(f fields) fields { return fields{"authorization", f.get("authorization")} },
+		},
 		{"an identity", 200, func(f fields) fields { return f.with("trailer", "x-sender") }, func(fields) fields { return fields{"x-sender", "admin"} }},
 	} {
 		t.Run(trailer.name, func(t *testing.T) {
