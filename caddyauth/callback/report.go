@@ -97,8 +97,11 @@ func setPlaceholders(ctx context.Context, repl *caddy.Replacer, v Verdict, ident
 	if !identified {
 		return
 	}
-	if v.User != "" {
+	switch _, known := repl.Get("http.auth.user.id"); {
+	case v.User != "":
 		repl.Set("http.auth.user.id", printable(v.User))
+	case !known: // else the receiver would be handed the placeholder's name, in a header that asks for it
+		repl.Set("http.auth.user.id", "")
 	}
 	repl.Set(placeholderPrefix+"id", printable(v.ID))
 	repl.Set(placeholderPrefix+"key", v.Key)
