@@ -60,11 +60,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.StoreRaw == nil {
 		a.StoreRaw = json.RawMessage(`{"store":"memory"}`)
 	}
-	// Caddy's own error for this would show the whole of it, a password in a URL included.
-	var named struct {
-		Store string `json:"store"`
+	// Caddy's own error for this would show the whole of it, a password in a URL included. Like Caddy we read a map: a
+	// struct would take `Store` for the name too.
+	var fields map[string]any
+	if err := json.Unmarshal(a.StoreRaw, &fields); err != nil {
+		fields = nil
 	}
-	if json.Unmarshal(a.StoreRaw, &named) != nil || named.Store == "" {
+	if name, _ := fields["store"].(string); name == "" {
 		return errors.New("loading store: it has no name in the field store")
 	}
 	module, err := ctx.LoadModule(a, "StoreRaw")

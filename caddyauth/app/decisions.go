@@ -97,37 +97,40 @@ type Step struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// bounded returns d with every text made short and printable, and with the reason in plain words.
-func (d Decision) bounded() Decision {
+// bind makes every text of d short and printable, and puts the reason into plain words. What clients and senders chose is
+// copied, for it may be a piece of something large. The steps are changed where they are.
+func (d *Decision) bind() {
 	d.Reason = closed(d.Reason)
-	meaning := Explain(d.Reason)
+	meaning := meanings[d.Reason]
 	d.Words, d.Hint = meaning.Words, meaning.Hint
-	for _, text := range []*string{
-		&d.Handler, &d.Scheme, &d.Decision, &d.Detail, &d.Key, &d.ClientIP, &d.Stream, &d.Mode, &d.Agent, &d.Rule,
-	} {
+	for _, text := range []*string{&d.Handler, &d.Scheme, &d.Decision, &d.Mode, &d.Rule} {
 		*text = printable(*text)
+	}
+	for _, text := range []*string{&d.Detail, &d.Key, &d.ClientIP, &d.Stream, &d.Agent} {
+		*text = strings.Clone(printable(*text))
 	}
 	if len(d.Steps) > maxSteps {
 		left := len(d.Steps) - maxSteps + 1
 		d.Steps = append(slices.Clone(d.Steps[:maxSteps-1]), Step{Name: "…", Outcome: plural(left, "more step")})
-	} else {
-		d.Steps = slices.Clone(d.Steps)
 	}
-	for i, step := range d.Steps {
-		d.Steps[i] = Step{printable(step.Name), printable(step.Outcome), printable(step.Detail)}
+	for i := range d.Steps {
+		step := &d.Steps[i]
+		*step = Step{printable(step.Name), printable(step.Outcome), strings.Clone(printable(step.Detail))}
 	}
-	return d
 }
 
 // printable cuts text to maxText bytes, and replaces what is not valid UTF-8 or does not print, such as marks that turn
 // the direction of what follows.
 func printable(text string) string {
+	if isPlain(text) {
+		return text
+	}
 	if len(text) > maxText {
 		text = strings.ToValidUTF8(text[:maxText-len("…")], "") + "…"
 	}
 	plain := func(char rune) bool { return char != unicode.ReplacementChar && unicode.IsPrint(char) }
 	if strings.IndexFunc(text, func(char rune) bool { return !plain(char) }) < 0 {
-		return strings.Clone(text) // which may be a piece of something large
+		return text
 	}
 	return strings.Map(func(char rune) rune {
 		if plain(char) {
@@ -135,4 +138,14 @@ func printable(text string) string {
 		}
 		return unicode.ReplacementChar
 	}, text)
+}
+
+// isPlain reports whether text is short, and ASCII that prints. Nearly all of it is.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return len(text) <= maxText
 }

@@ -2,7 +2,10 @@ package app
 
 import (
 	"cmp"
+	"maps"
+	"math"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,10 +32,11 @@ type SecretUse struct {
 
 // secretUses remembers when secrets matched. Only the first use of a secret takes the lock.
 type secretUses struct {
-	uses sync.Map // [2]string{scheme, key} → *secretUse
-	mu   sync.Mutex
-	n    int
+	known atomic.Pointer[map[secretName]*secretUse] // never changed: the next one is put in its place
+	mu    sync.Mutex
 }
+
+type secretName struct{ scheme, key string }
 
 type secretUse struct {
 	count atomic.Uint64
@@ -40,47 +44,51 @@ type secretUse struct {
 }
 
 func (s *secretUses) used(scheme, key string, at time.Time) {
-	name := [2]string{scheme, key}
-	found, ok := s.uses.Load(name)
+	use, ok := s.uses()[secretName{scheme, key}]
 	if !ok {
-		found = s.add(name)
+		use = s.add(secretName{strings.Clone(scheme), strings.Clone(key)}) // which may be pieces of something large
 	}
-	use := found.(*secretUse)
 	use.count.Add(1)
 	use.last.Store(at.UnixNano())
 }
 
-func (s *secretUses) add(name [2]string) any {
+func (s *secretUses) uses() map[secretName]*secretUse {
+	if known := s.known.Load(); known != nil {
+		return *known
+	}
+	return nil
+}
+
+func (s *secretUses) add(name secretName) *secretUse {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if found, ok := s.uses.Load(name); ok {
-		return found
+	if use, ok := s.uses()[name]; ok {
+		return use
 	}
-	if s.n == maxSecrets {
-		var oldest any
-		var since int64
-		s.uses.Range(func(other, use any) bool {
-			if last := use.(*secretUse).last.Load(); oldest == nil || last < since {
+	next := maps.Clone(s.uses())
+	if next == nil {
+		next = make(map[secretName]*secretUse)
+	}
+	if len(next) == maxSecrets {
+		var oldest secretName
+		since := int64(math.MaxInt64)
+		for other, use := range next {
+			if last := use.last.Load(); last < since {
 				oldest, since = other, last
 			}
-			return true
-		})
-		s.uses.Delete(oldest)
-		s.n--
+		}
+		delete(next, oldest)
 	}
-	s.n++
-	use := new(secretUse)
-	s.uses.Store(name, use)
-	return use
+	next[name] = new(secretUse)
+	s.known.Store(&next)
+	return next[name]
 }
 
 func (s *secretUses) list() []SecretUse {
 	uses := []SecretUse{}
-	s.uses.Range(func(name, use any) bool {
-		n, u := name.([2]string), use.(*secretUse)
-		uses = append(uses, SecretUse{Scheme: n[0], Key: n[1], Count: u.count.Load(), Last: time.Unix(0, u.last.Load()).UTC()})
-		return true
-	})
+	for name, use := range s.uses() {
+		uses = append(uses, SecretUse{Scheme: name.scheme, Key: name.key, Count: use.count.Load(), Last: time.Unix(0, use.last.Load()).UTC()})
+	}
 	slices.SortFunc(uses, func(a, b SecretUse) int {
 		return cmp.Or(cmp.Compare(a.Scheme, b.Scheme), b.Last.Compare(a.Last), cmp.Compare(a.Key, b.Key))
 	})

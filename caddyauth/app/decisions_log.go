@@ -89,7 +89,7 @@ func (l *Log) setLimit(limit int) {
 	}
 }
 
-// Record keeps a decision and shows it to the readers. With a limit of 0 it counts it, and keeps nothing.
+// Record keeps a decision and shows it to the readers. Its steps are the log's from then on. With a limit of 0 it counts it, and keeps nothing.
 func (l *Log) Record(d Decision) {
 	if d.Time.IsZero() {
 		d.Time = time.Now()
@@ -103,7 +103,7 @@ func (l *Log) Record(d Decision) {
 	if l.Limit() == 0 {
 		return
 	}
-	d = d.bounded()
+	d.bind()
 	d.ID = l.last.Add(1)
 	for r := l.ring.Load(); ; {
 		r.put(&d)

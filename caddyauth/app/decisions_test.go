@@ -374,11 +374,12 @@ func BenchmarkRecord(b *testing.B) {
 	l := newLog(0, DefaultDecisions)
 	d := Decision{
 		Time: time.Now(), Handler: HandlerCallback, Scheme: "vonage", Key: "one", Reason: verdict.OK, ClientIP: "203.0.113.7",
-		Steps: []Step{{Name: "vonage", Outcome: "ok"}, {Name: "replay", Outcome: "ok"}},
 	}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
+			d := d
+			d.Steps = []Step{{Name: "vonage", Outcome: "ok"}, {Name: "replay", Outcome: "ok"}}
 			l.Record(d)
 		}
 	})

@@ -24,6 +24,20 @@ type Metrics struct {
 	jwksRefresh      *prometheus.CounterVec
 	storeErrors      *prometheus.CounterVec
 	secretUsed       *prometheus.CounterVec
+
+	callbacks, streams series[counted]
+	secrets            series[prometheus.Counter]
+}
+
+// counted is where requests are counted that are alike.
+type counted struct {
+	requests prometheus.Counter
+	took     prometheus.Observer
+}
+
+func (c counted) count(took time.Duration) {
+	c.requests.Inc()
+	c.took.Observe(took.Seconds())
 }
 
 // durations are the buckets of our own part of a request, in seconds: from the comparison of a key to a password hash or
@@ -90,15 +104,18 @@ func registerMetrics(registry *prometheus.Registry) (*Metrics, error) {
 
 // Callback counts one request that callback_auth judged, and the time it took by itself. scheme is the module's name.
 func (m *Metrics) Callback(scheme string, reason verdict.Reason, took time.Duration) {
-	m.callbackRequests.WithLabelValues(scheme, string(closed(reason))).Inc()
-	m.callbackDuration.WithLabelValues(scheme).Observe(took.Seconds())
+	m.callbacks.of(labels{scheme, string(closed(reason))}, func(l labels) counted {
+		return counted{m.callbackRequests.WithLabelValues(l[:2]...), m.callbackDuration.WithLabelValues(l[0])}
+	}).count(took)
 }
 
 // Stream counts one decision of stream_auth, and the time it took. dialect is the module's name; mode is publish, play,
 // or empty for a notification; decision is allow, deny or forward; rule is the name in the configuration, or empty.
 func (m *Metrics) Stream(dialect, mode, decision, rule string, took time.Duration) {
-	m.streamDecisions.WithLabelValues(dialect, oneOf(mode, "publish", "play"), oneOf(decision, "allow", "deny", "forward"), rule).Inc()
-	m.streamDuration.WithLabelValues(dialect).Observe(took.Seconds())
+	mode, decision = oneOf(mode, "publish", "play"), oneOf(decision, "allow", "deny", "forward")
+	m.streams.of(labels{dialect, mode, decision, rule}, func(l labels) counted {
+		return counted{m.streamDecisions.WithLabelValues(l[:]...), m.streamDuration.WithLabelValues(l[0])}
+	}).count(took)
 }
 
 // Sessions says how many sessions of a dialect are open.
@@ -117,12 +134,12 @@ func (m *Metrics) JWKSRefresh(ok bool) {
 
 // SecretUsed counts one credential that was accepted. key is the label of the secret that matched.
 func (m *Metrics) SecretUsed(scheme, key string) {
-	m.secretUsed.WithLabelValues(scheme, key).Inc()
+	m.secrets.of(labels{scheme, key}, func(l labels) prometheus.Counter { return m.secretUsed.WithLabelValues(l[:2]...) }).Inc()
 }
 
 // closed keeps the reasons to those of the status table.
 func closed(reason verdict.Reason) verdict.Reason {
-	if slices.Contains(verdict.Reasons(), reason) {
+	if reason == verdict.OK || slices.Contains(verdict.Reasons(), reason) {
 		return reason
 	}
 	return verdict.Unavailable

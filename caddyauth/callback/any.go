@@ -65,8 +65,8 @@ func (a *Any) Verify(q *Request) Verdict {
 	var refusal Verdict
 	var pending []int
 	verdicts := make([]Verdict, len(a.guards))
-	for i, g := range a.guards {
-		v := g.verify(q)
+	for i := range a.guards {
+		v := a.guards[i].verify(q)
 		switch {
 		case v.OK() && v.Then == nil:
 			return v
@@ -85,7 +85,7 @@ func (a *Any) Verify(q *Request) Verdict {
 		Scheme: verdicts[pending[0]].Scheme,
 		Then: func(body []byte) Verdict {
 			for _, i := range pending {
-				v := a.guards[i].finish(verdicts[i], body)
+				v := a.guards[i].finish(&verdicts[i], body)
 				if v.OK() {
 					return v
 				}

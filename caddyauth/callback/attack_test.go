@@ -223,8 +223,14 @@ func TestPayloadHash(t *testing.T) {
 		}, []int{413}},
 		{"ph-forwarded-identical", func(t *testing.T) *http.Request { return testbed.Vonage(t, large, nil) }, []int{200}},
 	})
-	run(t, testbed.New(t, strings.Replace(vonageSite, " blue", "\npayload_hash off", 1)), []attack{
+	optional := testbed.New(t, strings.Replace(vonageSite, " blue", "\npayload_hash off", 1))
+	run(t, optional, []attack{
 		{"ph-absent-optional", hashed(event, nil), []int{200}},
+	})
+	t.Run("ph-absent-optional: the log says so", func(t *testing.T) {
+		if lines := optional.Logs.Lines(t, "payload_hash is off: bodies are not verified"); len(lines) != 1 || lines[0]["level"] != "warn" {
+			t.Errorf("%d warnings", len(lines))
+		}
 	})
 
 	t.Run("ph-gzip-bomb", func(t *testing.T) {
@@ -313,6 +319,15 @@ func TestPayloadHashOfAQuery(t *testing.T) {
 }
 
 func TestRequestsThatHTTPAllows(t *testing.T) {
+	t.Run("a 405 says which methods are taken", func(t *testing.T) {
+		r := testbed.Vonage(t, event, nil)
+		r.Method = http.MethodTrace
+		result := testbed.New(t, vonageSite).Do(t, r)
+		refused(t, result, http.StatusMethodNotAllowed)
+		if allow := result.Header.Get("Allow"); allow != "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT" {
+			t.Errorf("it allows %q", allow)
+		}
+	})
 	run(t, testbed.New(t, vonageSite), []attack{
 		{"ht-method-lower", change(func(r *http.Request, _ string) { r.Method = "post" }), []int{405}},
 		{"ht-method-lower", change(func(r *http.Request, _ string) { r.Method = "PoSt" }), []int{405}},

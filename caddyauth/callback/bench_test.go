@@ -30,6 +30,12 @@ type gate struct {
 // newGate provisions callback_auth with this JSON.
 func newGate(b *testing.B, config string) gate {
 	b.Helper()
+	return gate{b, provisioned(b, config)}
+}
+
+// provisioned is callback_auth with this JSON.
+func provisioned(t testing.TB, config string) caddyhttp.MiddlewareHandler {
+	t.Helper()
 	no := false
 	ctx, err := caddy.ProvisionContext(&caddy.Config{
 		Admin: &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: &no}},
@@ -38,13 +44,13 @@ func newGate(b *testing.B, config string) gate {
 		}}}},
 	})
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	module, err := ctx.LoadModuleByID("http.handlers.callback_auth", json.RawMessage(config))
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	return gate{b, module.(caddyhttp.MiddlewareHandler)}
+	return module.(caddyhttp.MiddlewareHandler)
 }
 
 // measure lets a request pass the gate over and over. change, if there is one, makes it another one each time, such as by

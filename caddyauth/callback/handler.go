@@ -3,6 +3,7 @@
 package callback
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/caddyauth/callbacks/caddyauth/internal/body"
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
+	"github.com/caddyauth/callbacks/caddyauth/internal/earlydata"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 	"go.uber.org/zap"
 
@@ -90,6 +92,7 @@ type Handler struct {
 
 	publicURL  string // resolved
 	guards     []guard
+	keyInURL   bool         // whether a scheme has its credential there
 	replay     *replayGuard // nil: messages may pass as often as they come
 	metrics    *app.Metrics
 	bodyWithin time.Duration
@@ -100,8 +103,10 @@ type Handler struct {
 // guard is a provisioned scheme.
 type guard struct {
 	Scheme
-	name   string
-	traits Traits
+	name     string
+	overBody string // what its look at the body is called
+	isAny    bool
+	traits   Traits
 }
 
 // CaddyModule returns the Caddy module information.
@@ -142,6 +147,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("%s proves nothing by itself: add a scheme that does, such as api_key", guards[0].name)
 	}
 	h.guards = guards
+	h.keyInURL = slices.ContainsFunc(guards, func(g guard) bool {
+		return slices.ContainsFunc(g.traits.Places, func(p Place) bool { return p.Query != "" })
+	})
 	shared, err := app.Of(ctx)
 	if err != nil {
 		return err
@@ -159,11 +167,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // loadSchemes loads the guests in host's field SchemesRaw, which is raw, and gives them in the order in which they are asked.
 func loadSchemes(ctx caddy.Context, host any, raw []json.RawMessage) ([]guard, error) {
 	for i, one := range raw {
-		// Caddy's own error for this would show the whole of it, secrets included.
-		var named struct {
-			Scheme string `json:"scheme"`
+		// Caddy's own error for this would show the whole of it, secrets included. Like Caddy we read a map: a struct would
+		// take `Scheme` for the name too.
+		var fields map[string]any
+		if err := json.Unmarshal(one, &fields); err != nil {
+			fields = nil
 		}
-		if json.Unmarshal(one, &named) != nil || named.Scheme == "" {
+		if name, _ := fields["scheme"].(string); name == "" {
 			return nil, fmt.Errorf("loading schemes: position %d has no name in the field scheme", i)
 		}
 	}
@@ -178,7 +188,8 @@ func loadSchemes(ctx caddy.Context, host any, raw []json.RawMessage) ([]guard, e
 			return nil, fmt.Errorf("module %T is not a scheme: it does not implement callback.Scheme", module)
 		}
 		name := module.(caddy.Module).CaddyModule().ID.Name()
-		guards = append(guards, guard{Scheme: scheme, name: name, traits: scheme.Traits()})
+		_, isAny := scheme.(*Any)
+		guards = append(guards, guard{scheme, name, name + " over the body", isAny, scheme.Traits()})
 	}
 	if len(guards) == 0 {
 		return nil, fmt.Errorf("no scheme: nothing would be verified")
@@ -190,17 +201,12 @@ func loadSchemes(ctx caddy.Context, host any, raw []json.RawMessage) ([]guard, e
 // ServeHTTP calls next if every scheme accepts r.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	start := time.Now()
-	var seen trail
-	v := h.judge(w, r, &seen)
-	var held *reservation
-	if v.OK() && v.Answer == nil && h.replay != nil {
-		held, v = h.replay.reserve(r.Context(), v)
-		// On every way out but delivery the id is released: also on a panic, by which a proxy ends a broken answer. The
-		// sender has no whole answer then either, and will retry.
-		defer held.end(false)
-		seen.add("replay", v)
-	}
-	h.report(r, v, seen, start)
+	seen := make(trail, 0, len(h.guards)+2) // a block has seldom more than one scheme that looks at the body, and replay
+	v, held := h.judge(w, r, &seen)
+	// On every way out but delivery the id is released: also on a panic, by which a proxy ends a broken answer. The sender
+	// has no whole answer then either, and will retry.
+	defer held.end(false)
+	h.report(r, &v, seen, start)
 	if !v.OK() && !h.ReportOnly {
 		return h.refuse(w, v)
 	}
@@ -210,11 +216,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if v.OK() && v.Answer != nil {
 		return v.Answer(w)
 	}
-	for _, g := range h.guards {
-		// RFC 6750 §2.3: what was asked for with a key in its URL is nobody else's to cache.
-		if slices.ContainsFunc(g.traits.Places, func(p Place) bool { return p.Query != "" }) {
-			w.Header().Set("Cache-Control", "private")
-		}
+	if h.keyInURL { // RFC 6750 §2.3: what was asked for with one is nobody else's to cache
+		w.Header().Set("Cache-Control", "private")
 	}
 	err := held.deliver(w, r, next)
 	if err == nil { // else an error route may want the body
@@ -223,31 +226,43 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return err
 }
 
-// judge asks the schemes, then reads the body, then asks those that are not done without it. A panic in a scheme is a
+// judge verifies a request and, where each message is to pass once, reserves its id. A panic in a scheme or a store is a
 // fault of ours, and undecided. What was looked at is added to seen.
-func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail) (v Verdict) {
+func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail) (v Verdict, held *reservation) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			h.logger.Error("panic while verifying a callback", zap.Stack("stack"))
-			v = Refuse(verdict.Errorf(verdict.Unavailable, "panic"))
+			v, held = Refuse(verdict.Errorf(verdict.Unavailable, "panic")), nil
 		}
 	}()
-
-	// Early data can be sent again by anybody who saw it, and its source address proves nothing (RFC 8470).
-	// Whatever an Early-Data header says, and however often it stands, it is one (RFC 8470 §5.1).
-	if (r.TLS != nil && !r.TLS.HandshakeComplete) || len(r.Header.Values("Early-Data")) > 0 {
-		return Refuse(verdict.Errorf(verdict.Unavailable, "the request came in TLS early data").WithStatus(http.StatusTooEarly))
+	v = h.verify(w, r, seen)
+	if v.OK() && v.Answer == nil && h.replay != nil {
+		held, v = h.replay.reserve(r.Context(), v)
+		seen.add("replay", &v)
 	}
+	return v, held
+}
 
+// verify asks the schemes, then reads the body, then asks those that are not done without it.
+func (h *Handler) verify(w http.ResponseWriter, r *http.Request, seen *trail) Verdict {
+	if err := earlydata.Check(r); err != nil {
+		return Refuse(err)
+	}
 	if !slices.Contains(methods, r.Method) {
 		return Refuse(verdict.Errorf(verdict.Malformed, "a method that no sender uses").WithStatus(http.StatusMethodNotAllowed))
 	}
 
 	q := h.request(r)
-	verdicts := make([]Verdict, len(h.guards))
-	for i, g := range h.guards {
+	var few [2]Verdict // which need no memory of their own
+	verdicts := few[:]
+	if len(h.guards) > len(few) {
+		verdicts = make([]Verdict, len(h.guards))
+	}
+	verdicts = verdicts[:len(h.guards)]
+	for i := range h.guards {
+		g := &h.guards[i]
 		verdicts[i] = g.verify(q)
-		seen.add(g.name, verdicts[i])
+		seen.add(g.name, &verdicts[i])
 		if !verdicts[i].OK() {
 			return verdicts[i]
 		}
@@ -264,14 +279,14 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail) (v 
 			last := verdicts[len(verdicts)-1]
 			v := Refuse(err)
 			v.Scheme, v.Key = last.Scheme, last.Key
-			seen.add("body", v)
+			seen.add("body", &v)
 			return v
 		}
 	}
-	for i, g := range h.guards {
-		if verdicts[i].Then != nil {
-			verdicts[i] = g.finish(verdicts[i], data)
-			seen.add(g.name+" over the body", verdicts[i])
+	for i := range h.guards {
+		if g := &h.guards[i]; verdicts[i].Then != nil {
+			verdicts[i] = g.finish(&verdicts[i], data)
+			seen.add(g.overBody, &verdicts[i])
 			if !verdicts[i].OK() {
 				return verdicts[i]
 			}
@@ -281,40 +296,42 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail) (v 
 }
 
 // verify asks one scheme, and puts its name on what it says.
-func (g guard) verify(q *Request) Verdict {
-	return g.named(g.Verify(q))
+func (g *guard) verify(q *Request) Verdict {
+	v := g.Verify(q)
+	g.sign(&v)
+	return v
 }
 
 // finish ends the check of one scheme over the body. What its first half found out stands where the second is silent.
-func (g guard) finish(first Verdict, data []byte) Verdict {
-	v := g.named(first.Then(data))
+func (g *guard) finish(first *Verdict, data []byte) Verdict {
+	v := first.Then(data)
+	g.sign(&v)
 	v.Then = nil
 	fill(&v, first)
 	return v
 }
 
-// named puts the scheme's name on a verdict, unless a scheme within it has, and its usual challenge on a 401.
-func (g guard) named(v Verdict) Verdict {
+// sign puts the scheme's name on a verdict, unless a scheme within it has, and its usual challenge on a 401.
+func (g *guard) sign(v *Verdict) {
 	if v.Scheme == "" {
 		v.Scheme = g.name
 	}
 	if v.Reason == "" {
 		v.Reason, v.Detail = verdict.Unavailable, "the scheme came to no verdict"
 	}
-	if v.Challenge == "" && v.HTTPStatus() == http.StatusUnauthorized {
+	if v.Challenge == "" && !v.OK() && v.HTTPStatus() == http.StatusUnauthorized {
 		v.Challenge = g.traits.Challenge
 	}
-	if _, isAny := g.Scheme.(*Any); !isAny { // of those within, the one that accepted counts
+	if !g.isAny { // of those within, the one that accepted counts
 		v.identified, v.replay = g.traits.Identified || g.traits.Replay, g.traits.Replay
 		if v.ID != "" {
 			v.idScheme = v.Scheme
 		}
 	}
-	return v
 }
 
 // fill takes from other what v does not say about the sender and the message.
-func fill(v *Verdict, other Verdict) {
+func fill(v, other *Verdict) {
 	if v.Key == "" {
 		v.Key = other.Key
 	}
@@ -322,7 +339,8 @@ func fill(v *Verdict, other Verdict) {
 		v.User = other.User
 	}
 	if other.ID != "" && (v.ID == "" || other.replay && !v.replay) {
-		v.ID, v.Account, v.Until, v.idScheme, v.replay = other.ID, other.Account, other.Until, other.idScheme, other.replay
+		v.ID, v.Account, v.Others, v.Until = other.ID, other.Account, other.Others, other.Until
+		v.idScheme, v.replay = other.idScheme, other.replay
 	}
 	if v.Claims == nil {
 		v.Claims = other.Claims
@@ -338,7 +356,7 @@ func fill(v *Verdict, other Verdict) {
 func merge(verdicts []Verdict) Verdict {
 	v := verdicts[len(verdicts)-1]
 	for i := len(verdicts) - 2; i >= 0; i-- {
-		fill(&v, verdicts[i])
+		fill(&v, &verdicts[i])
 	}
 	v.lacksID = slices.ContainsFunc(verdicts, func(one Verdict) bool { return one.replay && one.ID == "" })
 	return v
@@ -388,7 +406,7 @@ func (h *Handler) refuse(w http.ResponseWriter, v Verdict) error {
 		w.WriteHeader(status)
 		return nil
 	case http.StatusMethodNotAllowed:
-		header.Set("Allow", strings.Join(methods, ", "))
+		header.Set("Allow", cmp.Or(v.Allow, strings.Join(methods, ", ")))
 	case http.StatusUnauthorized, http.StatusBadRequest, http.StatusForbidden:
 		if v.Challenge != "" {
 			header.Set("WWW-Authenticate", v.Challenge)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
+	"github.com/caddyauth/callbacks/caddyauth/store"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -281,15 +282,20 @@ func TestManyBodiesAtOnce(t *testing.T) {
 
 	t.Run("ht-200-slow-bodies", func(t *testing.T) {
 		bed := testbed.Run(t, strings.Replace(tlsSite, ":8443", "http://", 1))
+		base := heap()
 		for range senders {
 			r := testbed.Vonage(t, event, nil)
 			conn := bed.Dial(t)
+			// What a length announces is held when it comes, not before.
 			if _, err := io.WriteString(conn, "POST /hook HTTP/1.1\r\nHost: example.com\r\nAuthorization: "+r.Header.Get("Authorization")+
-				"\r\nContent-Length: 29\r\n\r\n{"); err != nil {
+				"\r\nContent-Length: 1048576\r\n\r\n{"); err != nil {
 				t.Fatal(err)
 			}
 		}
 		accepted(t, bed.Do(t, testbed.Vonage(t, event, nil)), event)
+		if held := heap() - base; held > senders*128<<10+40<<20 {
+			t.Errorf("200 bodies of which one byte has come hold %d MiB", held>>20)
+		}
 	})
 }
 
@@ -326,6 +332,25 @@ func TestAFaultInASchemeIsNotAYes(t *testing.T) {
 			t.Error("no line in the log about the panic")
 		}
 	})
+}
+
+// brokenStore is a store with a fault.
+type brokenStore struct{ store.Store }
+
+func init() {
+	caddy.RegisterModule(brokenStore{})
+}
+
+func (brokenStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddyauth.stores.test_broken", New: func() caddy.Module { return new(brokenStore) }}
+}
+func (*brokenStore) UnmarshalCaddyfile(*caddyfile.Dispenser) error { return nil }
+
+func TestAFaultInAStoreIsNotAYes(t *testing.T) {
+	for _, options := range []string{"", "replay {\non_store_error allow\n}"} { // a fault is no store that is away
+		bed := testbed.New(t, replaySite(options, "store test_broken"))
+		refused(t, bed.Do(t, testbed.Vonage(t, event, nil)), http.StatusServiceUnavailable)
+	}
 }
 
 func TestIdentityIsNeitherSpoofedNorGuessed(t *testing.T) {

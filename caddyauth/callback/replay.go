@@ -1,9 +1,13 @@
 package callback
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,8 +48,9 @@ const maxWindow = 100 * 365 * 24 * time.Hour
 // replayGuard is a provisioned Replay.
 type replayGuard struct {
 	Replay
-	store  store.Store
-	logger *zap.Logger
+	store   store.Store
+	logger  *zap.Logger
+	errands errands
 }
 
 // provision gives the guard that r asks for; nil if messages may pass as often as they come. r may be nil.
@@ -75,8 +80,9 @@ func (r *Replay) provision(guards []guard, s store.Store, logger *zap.Logger) (*
 // window finds out whether messages are to pass once, and for how long their ids are kept.
 func (r *Replay) window(guards []guard) (window time.Duration, on bool, err error) {
 	var identified, byDefault bool
-	var fresh, accepted time.Duration
+	var fresh, accepted, longest time.Duration
 	for _, g := range guards {
+		longest = max(longest, g.traits.Window, g.traits.Leeway)
 		identified = identified || g.traits.Identified || g.traits.Replay
 		byDefault = byDefault || g.traits.Replay
 		fresh = max(fresh, g.traits.Window)
@@ -87,6 +93,8 @@ func (r *Replay) window(guards []guard) (window time.Duration, on bool, err erro
 		return 0, false, nil
 	case r != nil && (r.Window < 0 || time.Duration(r.Window) > maxWindow):
 		return 0, false, fmt.Errorf("replay: a window of %v is none: it is above 0 and at most %v", time.Duration(r.Window), maxWindow)
+	case longest > maxWindow/4: // what is added up below would overflow
+		return 0, false, fmt.Errorf("replay: a message that is accepted for %v cannot be remembered for so long", longest)
 	case !identified:
 		return 0, false, fmt.Errorf("replay: the messages of these schemes have no signed id")
 	case r != nil && r.Window > 0:
@@ -101,10 +109,10 @@ func (r *Replay) window(guards []guard) (window time.Duration, on bool, err erro
 	}
 }
 
-// reservation is an id that is in flight.
+// reservation is a message that is in flight.
 type reservation struct {
 	guard  *replayGuard
-	key    [32]byte
+	keys   [][32]byte // one for each name that the message may be known by
 	owner  store.Owner
 	window time.Duration
 
@@ -129,28 +137,32 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 	}
 	// The id counts under the scheme that it is of: the name of another, which accepted the request too, could be the
 	// sender's choice of an `any`.
-	res := &reservation{
-		guard: g, key: store.Key("replay", v.idScheme, v.Account, v.ID), owner: store.NewOwner(),
-		window: max(time.Duration(g.Window), v.Until.Sub(clock.Now(ctx))),
-	}
+	res := &reservation{guard: g, owner: store.NewOwner(), window: max(time.Duration(g.Window), v.Until.Sub(clock.Now(ctx)))}
 	if res.window > maxWindow {
 		return refuse(verdict.Errorf(verdict.BadClaim, "the message could pass again for longer than its id is kept"))
 	}
-	state, err := g.store.Reserve(ctx, res.key, res.owner, res.window)
+	state, err := res.take(ctx, v)
 	switch {
 	case err != nil:
 		g.fail("reserve", err)
-		g.release(res)
+		g.releaseLater(res)
 		if g.OnStoreError == "allow" {
 			return nil, v
 		}
 		return refuse(verdict.Errorf(verdict.Unavailable, "the replay store cannot tell"))
-	case state == store.Kept:
+	case state != store.Fresh && len(res.keys) > 0:
+		if err := g.release(res); err != nil {
+			g.fail("release", err)
+			g.releaseLater(res)
+		}
+	}
+	switch state {
+	case store.Kept:
 		if g.OnDuplicate == "acknowledge" {
 			return refuse(verdict.Errorf(verdict.Replayed, "delivered already, and acknowledged").WithStatus(http.StatusOK))
 		}
 		return refuse(verdict.Errorf(verdict.Replayed, "delivered already"))
-	case state == store.Reserved:
+	case store.Reserved:
 		// Nobody knows yet whether the other copy will be delivered: to acknowledge this one could lose the message.
 		refusal := verdict.Errorf(verdict.Replayed, "another copy is in flight")
 		if g.OnDuplicate == "acknowledge" {
@@ -165,15 +177,46 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 	return res, v
 }
 
-// extend starts the lease anew.
+// take reserves all names of a message, or says what became of the first one that somebody else has. Copies take them in
+// the same order, so that one of them passes. res.keys are then those that may be reserved.
+func (res *reservation) take(ctx context.Context, v Verdict) (store.State, error) {
+	keys := [][32]byte{store.Key("replay", v.idScheme, v.Account, v.ID)}
+	for _, name := range v.Others {
+		keys = append(keys, store.Key("replay", v.idScheme, name.Account, name.ID))
+	}
+	slices.SortFunc(keys, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
+	for i, key := range keys {
+		state, err := res.guard.store.Reserve(ctx, key, res.owner, res.window)
+		if err != nil {
+			res.keys = keys[:i+1]
+			return store.Unknown, err
+		}
+		if state != store.Fresh {
+			res.keys = keys[:i]
+			return state, nil
+		}
+	}
+	res.keys = keys
+	return store.Fresh, nil
+}
+
+// extend starts the lease anew. Its goroutine is not one of net/http's, which outlive a panic; so it has to see to that
+// itself.
 func (res *reservation) extend() {
 	res.mu.Lock()
 	defer res.mu.Unlock()
 	if res.done {
 		return
 	}
-	if _, err := res.guard.store.Reserve(context.Background(), res.key, res.owner, res.window); err != nil {
-		res.guard.fail("reserve", err)
+	defer func() {
+		if recover() != nil {
+			res.guard.fail("reserve", errors.New("panic"))
+		}
+	}()
+	for _, key := range res.keys {
+		if _, err := res.guard.store.Reserve(context.Background(), key, res.owner, res.window); err != nil {
+			res.guard.fail("reserve", err)
+		}
 	}
 	res.renew.Reset(store.ReservationLease / 2)
 }
@@ -191,18 +234,31 @@ func (res *reservation) end(delivered bool) {
 	res.done = true
 	res.renew.Stop()
 	if !delivered {
-		res.guard.release(res)
+		if err := res.guard.release(res); err != nil {
+			res.guard.fail("release", err)
+			res.guard.releaseLater(res)
+		}
 		return
 	}
-	if err := res.guard.store.Keep(context.Background(), res.key, res.window); err != nil {
+	if err := res.guard.keep(res); err != nil {
 		res.guard.fail("keep", err)
+		res.guard.keepLater(res)
 	}
 }
 
-func (g *replayGuard) release(res *reservation) {
-	if err := g.store.Release(context.Background(), res.key, res.owner); err != nil {
-		g.fail("release", err)
+// release and keep do all that they can, and say what the first error was.
+func (g *replayGuard) release(res *reservation) (err error) {
+	for _, key := range res.keys {
+		err = cmp.Or(err, g.store.Release(context.Background(), key, res.owner))
 	}
+	return err
+}
+
+func (g *replayGuard) keep(res *reservation) (err error) {
+	for _, key := range res.keys {
+		err = cmp.Or(err, g.store.Keep(context.Background(), key, res.window))
+	}
+	return err
 }
 
 // fail logs an error of the store. Its text may hold an address, and no secret: stores see to that.

@@ -355,6 +355,8 @@ func TestReplayWithoutItsStore(t *testing.T) {
 func TestReplayConfigurationErrors(t *testing.T) {
 	for name, tc := range map[string]struct{ block, want string }{
 		"a window shorter than freshness": {"vonage {\nsecret a\n}\nreplay {\nwindow 1m\n}", "shorter than"},
+		"a freshness that overflows":      {"vonage {\nsecret a\nmax_age 2562047h\n}", "cannot be remembered"},
+		"a leeway that overflows":         {"jwt {\nsecret a\nmax_age 5m\nleeway 2562047h\n}\nreplay {\nwindow 1h\n}", "cannot be remembered"},
 		"schemes without ids":             {"api_key {\nheader X\nkey a\n}\nreplay {\nwindow 1m\n}", "no signed id"},
 		"no clock and no window":          {"jwt {\nsecret a\n}\nreplay {\non_duplicate reject\n}", "needs a window"},
 		"another word":                    {"vonage {\nsecret a\n}\nreplay on", "replay takes"},

@@ -21,13 +21,13 @@ import (
 // trail is what was looked at on the way to a verdict.
 type trail []app.Step
 
-func (t *trail) add(name string, v Verdict) {
+func (t *trail) add(name string, v *Verdict) {
 	*t = append(*t, app.Step{Name: name, Outcome: string(v.Reason), Detail: v.Detail})
 }
 
 // report is the one place where a verdict becomes visible: in the metrics, the decision log, the placeholders, the trace,
 // the access log, and the log.
-func (h *Handler) report(r *http.Request, v Verdict, seen trail, start time.Time) {
+func (h *Handler) report(r *http.Request, v *Verdict, seen trail, start time.Time) {
 	ctx := r.Context()
 	h.record(ctx, v, seen, start)
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {
@@ -56,7 +56,7 @@ func (h *Handler) report(r *http.Request, v Verdict, seen trail, start time.Time
 }
 
 // record counts a verdict and keeps it for the inspector.
-func (h *Handler) record(ctx context.Context, v Verdict, seen trail, start time.Time) {
+func (h *Handler) record(ctx context.Context, v *Verdict, seen trail, start time.Time) {
 	took := time.Since(start)
 	h.metrics.Callback(v.Scheme, v.Reason, took)
 	d := app.Decision{
@@ -79,7 +79,7 @@ func clientIP(ctx context.Context) string {
 }
 
 // logFields are the same in the log and on the access-log entry.
-func logFields(ctx context.Context, v Verdict) []zap.Field {
+func logFields(ctx context.Context, v *Verdict) []zap.Field {
 	return []zap.Field{
 		zap.String("scheme", v.Scheme),
 		zap.String("reason", string(v.Reason)),
@@ -91,49 +91,77 @@ func logFields(ctx context.Context, v Verdict) []zap.Field {
 const placeholderPrefix = "http.callback_auth."
 
 // setPlaceholders sets the placeholders of a verdict; who sent the message, and what it says, only if identified.
-func setPlaceholders(ctx context.Context, repl *caddy.Replacer, v Verdict, identified bool) {
-	repl.Set(placeholderPrefix+"scheme", v.Scheme)
-	repl.Set(placeholderPrefix+"reason", string(v.Reason))
+func setPlaceholders(ctx context.Context, repl *caddy.Replacer, v *Verdict, identified bool) {
+	// One provider a request, which a second callback_auth on the way finds: of two, the replacer would ask the first.
+	vars, _ := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
+	said, ok := vars[saidVar].(*said)
+	if !ok {
+		said = newSaid(repl)
+		if vars != nil {
+			vars[saidVar] = said
+		}
+	}
+	said.scheme, said.reason = v.Scheme, string(v.Reason)
 	if !identified {
 		return
 	}
-	switch _, known := repl.Get("http.auth.user.id"); {
-	case v.User != "":
-		repl.Set("http.auth.user.id", printable(v.User))
-	case !known: // else the receiver would be handed the placeholder's name, in a header that asks for it
+	said.identified, said.id, said.key, said.claims = true, v.ID, v.Key, v.Claims
+	if v.User != "" {
+		repl.Set("http.auth.user.id", printable(v.User)) // which other handlers set too: the last one counts
+	} else if _, known := repl.Get("http.auth.user.id"); !known {
+		// Else a header that asks for it would hand the receiver the placeholder's name.
 		repl.Set("http.auth.user.id", "")
 	}
-	repl.Set(placeholderPrefix+"id", printable(v.ID))
-	repl.Set(placeholderPrefix+"key", v.Key)
-	// One provider a request, which a second callback_auth on the way finds: of two, the replacer would ask the first.
-	said, ok := caddyhttp.GetVar(ctx, claimsVar).(*claims)
-	if !ok {
-		said = new(claims)
-		caddyhttp.SetVar(ctx, claimsVar, said)
-		repl.Map(said.placeholder)
-	}
-	said.of = v.Claims
 }
 
-// claims is where the placeholders of signed claims come from: the last verdict that identified the sender.
-type claims struct {
-	of func(name string) (value string, ok bool)
+// said is what the last verdict on a request was, and what the last one said that identified the sender. Most requests
+// end without anybody asking for it.
+type said struct {
+	scheme, reason string
+
+	identified bool
+	id, key    string
+	claims     func(name string) (value string, ok bool)
 }
 
-// claimsVar is the variable of a request that holds its claims.
-const claimsVar = "callback_auth.claims"
+// saidVar is the variable of a request that holds what was said of it.
+const saidVar = "callback_auth.said"
 
-// placeholder gives a claim, for caddy.Replacer. One that is not there is empty.
-func (c *claims) placeholder(placeholder string) (any, bool) {
-	name, ok := strings.CutPrefix(placeholder, placeholderPrefix+"claim.")
+// newSaid makes a source of placeholders.
+func newSaid(repl *caddy.Replacer) *said {
+	s := new(said)
+	repl.Map(s.placeholder)
+	return s
+}
+
+// placeholder gives the value of one, for caddy.Replacer. A claim that is not there is empty.
+func (s *said) placeholder(placeholder string) (any, bool) {
+	name, ok := strings.CutPrefix(placeholder, placeholderPrefix)
 	if !ok {
 		return nil, false
 	}
-	if c.of == nil {
-		return "", true
+	switch name {
+	case "scheme":
+		return s.scheme, true
+	case "reason":
+		return s.reason, true
 	}
-	value, _ := c.of(name)
-	return printable(value), true
+	claim, isClaim := strings.CutPrefix(name, "claim.")
+	switch {
+	case !s.identified:
+		return nil, false
+	case name == "id":
+		return printable(s.id), true
+	case name == "key":
+		return s.key, true
+	case isClaim && s.claims == nil:
+		return "", true
+	case isClaim:
+		value, _ := s.claims(claim)
+		return printable(value), true
+	default:
+		return nil, false
+	}
 }
 
 // printable percent-encodes the control characters of a value that a sender chose: it may end up in a header.

@@ -103,6 +103,10 @@ type Verdict struct {
 	// sender's own word for it, else secret.Value.Fingerprint of the secret, so that two senders' ids never meet.
 	Account, ID string
 
+	// Others is what the same message may be known by too, where its sender could have signed it with several secrets:
+	// whoever holds it can take one signature away. It passes once under all of these names.
+	Others []Name
+
 	// Claims gives a signed claim as text. It is nil where the scheme has none.
 	Claims func(name string) (value string, ok bool)
 
@@ -110,9 +114,14 @@ type Verdict struct {
 	// RFC 6750 §3 has something to say there.
 	Challenge string
 
+	// Allow is the value of the header of that name on a 405, which has to list the methods that are taken (RFC 9110
+	// §15.5.6). Default: those that any sender uses.
+	Allow string
+
 	// Then finishes the check over the body, which is exactly what was on the wire; nil where the body does not count.
-	// It is called only if Reason is verdict.OK, and its verdict replaces this one. What it returns, Claims among it, must
-	// not use the slice later: its memory is used again.
+	// It is called only if Reason is verdict.OK, and its verdict replaces this one, which goes on to stand for what it does
+	// not say about the sender and the message. What it returns, Claims among it, must not use the slice later: its memory
+	// is used again.
 	Then func(body []byte) Verdict
 
 	// Answer, on an accepted message that is a handshake of the sender's own, answers it in place of the next handler,
@@ -128,6 +137,9 @@ type Verdict struct {
 	identified, replay, lacksID bool
 	idScheme                    string
 }
+
+// Name is what a message is known by: its id, and the account inside which that is unique.
+type Name struct{ Account, ID string }
 
 // Refuse makes a verdict of an error, as verdict.Of reads it.
 func Refuse(err error) Verdict {
@@ -231,7 +243,8 @@ func (r *Request) Authorization(header, authScheme string) (string, error) {
 	if credential == "" {
 		return "", verdict.Errorf(verdict.Missing, "no credential behind %s", authScheme)
 	}
-	if strings.ContainsAny(credential, " \t,") {
+	// Three searches are faster than one for any of three.
+	if strings.IndexByte(credential, ' ') >= 0 || strings.IndexByte(credential, '\t') >= 0 || strings.IndexByte(credential, ',') >= 0 {
 		return "", verdict.Errorf(verdict.BadCredential, "%s holds more than one credential", header)
 	}
 	return credential, nil

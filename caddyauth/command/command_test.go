@@ -127,7 +127,7 @@ func TestWhatSignPrintsIsACommandForAShell(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "curl -i 'https://example.com/hook?a=1&b=2' \\\n  -H 'Content-Type: application/json' \\\n  -H 'X-Key: it'\\''s' \\\n" +
-		"  --data-binary '{\"event\":\"ringing\",\"n\":\"it'\\''s\"}'\n"
+		"  --data-raw '{\"event\":\"ringing\",\"n\":\"it'\\''s\"}'\n"
 	if out != want {
 		t.Errorf("printed\n%s\nwant\n%s", out, want)
 	}

@@ -171,7 +171,7 @@ func (e *explaining) servers(host string) ([]*caddyhttp.Server, error) {
 // passive are the handlers that answer nothing from elsewhere. Any other is replaced by a note that it would be asked.
 var passive = []string{
 	"callback_auth", "stream_auth", "subroute", "rewrite", "vars", "map", "headers", "request_body", "static_response",
-	"error", "invoke", "log_append", "tracing",
+	"error", "invoke", "log_append",
 }
 
 // alone reduces a configuration to what can be decided within this process.
@@ -187,6 +187,13 @@ func alone(text []byte) (*caddy.Config, error) {
 		return nil, errors.New("the configuration has no HTTP server")
 	}
 	stub(web)
+	app, _ := web.(map[string]any)
+	servers, _ := app["servers"].(map[string]any)
+	for _, server := range servers {
+		if server, ok := server.(map[string]any); ok {
+			delete(server, "logs") // they name loggers, which are not there
+		}
+	}
 	encoded, err := json.Marshal(web)
 	if err != nil {
 		return nil, err
@@ -201,7 +208,7 @@ func alone(text []byte) (*caddy.Config, error) {
 	}, nil
 }
 
-// stub replaces every handler that is not passive, wherever it stands, and takes away the logs of servers.
+// stub replaces every handler that is not passive, wherever it stands. What our own handlers are told stays as it is.
 func stub(value any) {
 	switch value := value.(type) {
 	case []any:
@@ -209,12 +216,19 @@ func stub(value any) {
 			stub(item)
 		}
 	case map[string]any:
-		if name, ok := value["handler"].(string); ok && !slices.Contains(passive, name) {
+		name, isHandler := value["handler"].(string)
+		switch {
+		case name == "callback_auth" || name == "stream_auth":
+			return
+		case name == "tracing": // it would call a collector, and passes the request on
+			clear(value)
+			value["handler"] = "vars"
+			return
+		case isHandler && !slices.Contains(passive, name):
 			clear(value)
 			value["handler"], value["status_code"], value["body"] = "static_response", http.StatusOK, passedOn+name
 			return
 		}
-		delete(value, "logs")
 		for _, item := range value {
 			stub(item)
 		}

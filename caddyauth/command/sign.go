@@ -373,21 +373,29 @@ func (s *signing) deliver(cmd *cobra.Command, r *http.Request, body []byte) erro
 	return nil
 }
 
-// curl writes r as a curl command for a POSIX shell.
+// curl writes r as a curl command for a POSIX shell. curl is kept from what it would do by itself: send several requests
+// for brackets in a URL, take dots out of a path, and send a file for a body that begins with an @.
 func curl(r *http.Request, body []byte) string {
 	var line strings.Builder
 	line.WriteString("curl -i")
+	address := r.URL.String()
+	if strings.ContainsAny(address, "[]{}") {
+		line.WriteString(" -g")
+	}
+	if strings.Contains(address, "/.") {
+		line.WriteString(" --path-as-is")
+	}
 	if method := r.Method; method != http.MethodPost || len(body) == 0 {
 		line.WriteString(" -X " + method)
 	}
-	line.WriteString(" " + quote(r.URL.String()))
+	line.WriteString(" " + quote(address))
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		for _, value := range r.Header[name] {
 			line.WriteString(" \\\n  -H " + quote(name+": "+value))
 		}
 	}
 	if len(body) > 0 {
-		line.WriteString(" \\\n  --data-binary " + quote(string(body)))
+		line.WriteString(" \\\n  --data-raw " + quote(string(body)))
 	}
 	return line.String() + "\n"
 }

@@ -95,10 +95,16 @@ func Resolve(option string, secrets []Secret, decode func(string) ([]byte, error
 		if len(bytes) == 0 {
 			return nil, fmt.Errorf("%s is empty", option)
 		}
+		if option != "public_key" && readable.Match(bytes) {
+			return nil, fmt.Errorf("%s %s is a public key or a certificate: what everybody may read is no secret", option, label)
+		}
 		values = append(values, secret.New(label, bytes))
 	}
 	return values, nil
 }
+
+// readable begins what is made to be shown to everybody. As the secret of an HMAC it would let everybody sign.
+var readable = regexp.MustCompile(`^\s*(-----BEGIN ([A-Z0-9]+ )*(PUBLIC KEY|CERTIFICATE)-----|ssh-[a-z0-9]+ |ecdsa-sha2-)`)
 
 // WarnWeak logs a warning for each secret that is shorter than secret.MinBytes, by its label.
 func WarnWeak(logger *zap.Logger, option string, values []secret.Value) {

@@ -42,6 +42,24 @@ func TestASecondSecretIsNoLabel(t *testing.T) {
 	}
 }
 
+func TestWhatEverybodyMayReadIsNoSecret(t *testing.T) {
+	for name, value := range map[string]string{
+		"a public key":       "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----",
+		"an RSA public key":  "\n-----BEGIN RSA PUBLIC KEY-----\nMIIBCgKCAQEA\n-----END RSA PUBLIC KEY-----\n",
+		"a certificate":      "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
+		"a key in SSH's way": "ssh-rsa AAAAB3NzaC1yc2E= user@host",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := credential.Resolve("secret", []credential.Secret{{Value: value}}, nil); err == nil || strings.Contains(err.Error(), "BEGIN") {
+				t.Errorf("the error is %v", err)
+			}
+			if _, err := credential.Resolve("public_key", []credential.Secret{{Value: value}}, nil); err != nil {
+				t.Errorf("as what it is: %v", err)
+			}
+		})
+	}
+}
+
 // FuzzText: what comes out is never empty, and no error holds the value.
 func FuzzText(f *testing.F) {
 	for _, seed := range []string{"", "a", "{env.CADDYAUTH_UNSET}", "{env.CADDYAUTH_SET}", "x{env.CADDYAUTH_UNSET}", `\{a\}`, "{", "}", "{}", "{{}}", "{file./does/not/exist}", "a{b}c", "{$X}"} {

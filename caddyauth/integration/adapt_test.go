@@ -117,7 +117,7 @@ func TestTheJSONOfACaddyfileIsWhatTheModulesRead(t *testing.T) {
 		if strings.HasPrefix(filepath.Base(path), "error_") {
 			continue
 		}
-		t.Run("cf-json-caddyfile-equal/"+strings.TrimSuffix(filepath.Base(path), ".caddyfiletest"), func(t *testing.T) {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".caddyfiletest"), func(t *testing.T) {
 			data, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)

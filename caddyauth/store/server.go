@@ -3,7 +3,6 @@ package store
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"strconv"
@@ -26,7 +25,7 @@ type server struct {
 
 // parseServer reads a URL, after its placeholders are replaced. It takes only what Redis.URL names: timeouts, pools and
 // retries are not the URL's to set, for the bound of a decision hangs on them, and `skip_verify` is no way to have TLS.
-// Its errors hold nothing of the URL but the names of parameters and placeholders: anything else may be the password.
+// Its errors hold nothing of the URL but the names of placeholders: anything else may be the password.
 func parseServer(raw string) (server, error) {
 	text, err := resolve(raw)
 	if err != nil {
@@ -80,11 +79,11 @@ func (s *server) parameters(rawQuery string) error {
 		return errors.New("store redis: the parameters of the URL do not parse")
 	}
 	for name, values := range query {
-		if len(values) != 1 && name != "addr" {
-			return fmt.Errorf("store redis: %s stands twice in the URL", name)
-		}
 		switch name {
 		case "db":
+			if len(values) > 1 {
+				return errors.New("store redis: db stands twice in the URL")
+			}
 			if s.db != 0 {
 				return errors.New("store redis: two databases in the URL")
 			}
@@ -92,6 +91,9 @@ func (s *server) parameters(rawQuery string) error {
 				return err
 			}
 		case "cluster":
+			if len(values) > 1 {
+				return errors.New("store redis: cluster stands twice in the URL")
+			}
 			if s.cluster, err = strconv.ParseBool(values[0]); err != nil {
 				return errors.New("store redis: cluster is neither true nor false")
 			}
@@ -103,7 +105,8 @@ func (s *server) parameters(rawQuery string) error {
 			}
 			s.addrs = append(s.addrs, values...)
 		default:
-			return fmt.Errorf("store redis: the URL has a parameter that is not known: %q", name)
+			// It is not named: behind an unescaped question mark in a password it is part of that.
+			return errors.New("store redis: the URL has a parameter that is none of db, cluster and addr")
 		}
 	}
 	switch {

@@ -19,6 +19,7 @@ import (
 	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/internal/body"
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
+	"github.com/caddyauth/callbacks/caddyauth/internal/earlydata"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -175,10 +176,8 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (q *Request, d D
 		}
 	}()
 
-	// Early data can be sent again by anybody who saw it, and its source address proves nothing (RFC 8470).
-	// Whatever an Early-Data header says, and however often it stands, it is one (RFC 8470 §5.1).
-	if (r.TLS != nil && !r.TLS.HandshakeComplete) || len(r.Header.Values("Early-Data")) > 0 {
-		return nil, Deny(verdict.Errorf(verdict.Unavailable, "the request came in TLS early data").WithStatus(http.StatusTooEarly))
+	if err := earlydata.Check(r); err != nil {
+		return nil, Deny(err)
 	}
 	var data []byte
 	var err error

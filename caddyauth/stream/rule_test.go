@@ -336,8 +336,11 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		{"when that may be of another type", "antmedia", "allow {\nwhen stream.metadata\n}", []string{"dyn, and must be bool"}},
 		{"when that compares two types", "icecast", "allow {\nwhen stream.name == 3\n}", []string{"no matching overload", "1:13"}},
 		{"when with a pattern that is none", "icecast", "allow {\nwhen `stream.name.matches(\"(\")`\n}", []string{"when", "missing closing )"}},
+		{"when with the app on MediaMTX", "mediamtx", "allow {\nwhen stream.app == \"x\"\n}", []string{"MediaMTX does not tell app"}},
 		{"when with what the server does not tell", "icecast", "allow {\nwhen stream.origin == \"x\"\n}", []string{"Icecast does not tell origin"}},
 		{"when with counters that the server has not", "icecast", "allow {\nwhen stream.listened_7d < duration(\"1h\")\n}", []string{"Icecast does not tell listened"}},
+		{"when with stream by another name", "icecast", "allow {\nwhen `[stream].exists(s, s.app == \"x\")`\n}", []string{"stream stands without a field"}},
+		{"when with stream by no type", "icecast", "allow {\nwhen `dyn(stream).claims.a == 1`\n}", []string{"stream stands without a field"}},
 		{"when with claims and no token", "icecast", "allow {\nwhen stream.claims.a == 1\n}", []string{"no token block"}},
 		{"when that is too long", "icecast", "allow {\nwhen `stream.name == \"" + strings.Repeat("x", 4096) + "\"`\n}", []string{"when", "exceeds limit"}},
 		{"when that nests too deep", "icecast", "allow {\nwhen `" + strings.Repeat("(", 200) + "true" + strings.Repeat(")", 200) + "`\n}", []string{"when", "recursion"}},
@@ -370,5 +373,28 @@ func TestConfigsThatAreRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Cleaned, it could be another's name; as it is, it could end a header line.
+func TestASubjectWithControlCharactersIsNobodysName(t *testing.T) {
+	bed := testbed.New(t, `{
+	servers {
+		protocols h1
+	}
+}
+`+site("log\nroute {\nstream_auth icecast {\n"+jwtToken+"allow listeners {\ntoken valid\n}\n}\n}"))
+	subjects := []string{"alice", "al\x00ice", "alice\r\nX-Sender: admin", "\x1b[31malice", "al\u200bice", "al\u2028ice", "al\u0085ice"}
+	for _, subject := range subjects {
+		allowedIcecast(t, bed.Do(t, listen("/", "/cam1?token="+mint(t, map[string]any{"sub": subject}))))
+	}
+	lines := bed.Logs.Lines(t, "handled request")
+	if len(lines) != len(subjects) || lines[0]["user_id"] != "alice" {
+		t.Fatalf("CONTROL: %d access-log entries, the first for %v", len(lines), lines[0]["user_id"])
+	}
+	for i, subject := range subjects[1:] {
+		if user := lines[i+1]["user_id"]; user != nil && user != "" {
+			t.Errorf("%q is shown as %q", subject, user)
+		}
 	}
 }

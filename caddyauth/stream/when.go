@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 	_ "time/tzdata" // small container images know no time zones, and getHours("Europe/Berlin") would come to no answer
@@ -57,7 +58,7 @@ type whenField struct {
 
 // whenFields are the fields of `stream`.
 var whenFields = []whenField{
-	{name: "app", kind: cel.StringType, get: func(s whenSubject) any {
+	{name: "app", kind: cel.StringType, feature: FeatureApp, get: func(s whenSubject) any {
 		if s.appless {
 			return ""
 		}
@@ -201,10 +202,15 @@ func compileWhen(text string, ability Ability) (*expression, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &expression{
-		program: program, source: tree.NativeRep().SourceInfo(), fields: usedFields(tree.NativeRep()), appless: !ability.Has(FeatureApp),
+	fields, whole := usedFields(tree.NativeRep())
+	if whole {
+		return nil, fmt.Errorf("stream stands without a field in it, such as stream.name: %s", text)
 	}
+	w := &expression{program: program, source: tree.NativeRep().SourceInfo(), fields: fields, appless: ability.NoApps}
 	for _, field := range w.fields {
+		if field.feature == FeatureApp && ability.NoApps {
+			continue
+		}
 		if field.feature != "" && !ability.Has(field.feature) {
 			return nil, fmt.Errorf("%s does not tell %s, which stream.%s is", ability.Server, field.feature, field.name)
 		}
@@ -212,23 +218,28 @@ func compileWhen(text string, ability Ability) (*expression, error) {
 	return w, nil
 }
 
-// usedFields are the fields of `stream` that an expression looks at.
-func usedFields(tree *celast.AST) []whenField {
-	var used []whenField
+// usedFields are the fields of `stream` that an expression looks at. whole reports that it also takes `stream` without
+// one, as `[stream].exists(s, …)` does: by another name it could look at any field, without its being known here.
+func usedFields(tree *celast.AST) (used []whenField, whole bool) {
+	isStream := func(node celast.Expr) bool {
+		return node.Kind() == celast.IdentKind && strings.TrimPrefix(node.AsIdent(), ".") == "stream"
+	}
+	selected := make(map[int64]bool) // the identifiers that a field was taken of, which are visited after that
 	celast.PreOrderVisit(tree.Expr(), celast.NewExprVisitor(func(node celast.Expr) {
-		if node.Kind() != celast.SelectKind {
+		if isStream(node) && !selected[node.ID()] {
+			whole = true
+		}
+		if node.Kind() != celast.SelectKind || !isStream(node.AsSelect().Operand()) {
 			return
 		}
-		selected := node.AsSelect()
-		if selected.Operand().Kind() != celast.IdentKind || selected.Operand().AsIdent() != "stream" {
-			return
-		}
-		i := slices.IndexFunc(whenFields, func(field whenField) bool { return field.name == selected.FieldName() })
-		if i >= 0 && !slices.ContainsFunc(used, func(field whenField) bool { return field.name == selected.FieldName() }) {
+		selection := node.AsSelect()
+		selected[selection.Operand().ID()] = true
+		i := slices.IndexFunc(whenFields, func(field whenField) bool { return field.name == selection.FieldName() })
+		if i >= 0 && !slices.ContainsFunc(used, func(field whenField) bool { return field.name == selection.FieldName() }) {
 			used = append(used, whenFields[i])
 		}
 	}))
-	return used
+	return used, whole
 }
 
 // asksToken reports whether the expression looks at what only a valid token says.

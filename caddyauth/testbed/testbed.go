@@ -108,6 +108,7 @@ type Bed struct {
 
 	handler http.Handler
 	socket  string
+	secure  *Secure
 }
 
 // New provisions a Caddyfile of one site, without a socket of its own. RECEIVER in it stands for the receiver's
@@ -214,6 +215,11 @@ func (b *Bed) config(t testing.TB, text string) (*caddy.Config, error) {
 			server["automatic_https"] = map[string]any{"disable": true}
 		}
 		if config.AppsRaw["http"], err = json.Marshal(app); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b.secure != nil {
+		if err := b.secure.listen(config); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -425,3 +431,13 @@ func (l *Logs) Lines(t testing.TB, msg string) []map[string]any {
 	}
 	return lines
 }
+
+// Forget drops all lines so far. Load over a long time would fill the memory with them.
+func (l *Logs) Forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buffer = bytes.Buffer{}
+}
+
+// Address is where a Bed that Run made listens.
+func (b *Bed) Address() (network, address string) { return "unix", b.socket }

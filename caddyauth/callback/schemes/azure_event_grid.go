@@ -141,7 +141,9 @@ func (a *AzureEventGrid) Verify(q *callback.Request) callback.Verdict {
 		}
 		return accepted
 	default:
-		return finish(verdict.Errorf(verdict.Malformed, "a method that Event Grid does not use").WithStatus(http.StatusMethodNotAllowed))
+		refusal := finish(verdict.Errorf(verdict.Malformed, "a method that Event Grid does not use").WithStatus(http.StatusMethodNotAllowed))
+		refusal.Allow = http.MethodOptions + ", " + http.MethodPost
+		return refusal
 	}
 }
 

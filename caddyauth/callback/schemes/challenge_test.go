@@ -18,7 +18,7 @@ import (
 const challengeSecret = "whk-test-secret"
 
 // challenged sends a request that is signed as the sender signs, and gives its verdict and answer.
-func challenged(t *testing.T, s callback.Scheme, name, body string, prepare func(*http.Request)) (callback.Verdict, *httptest.ResponseRecorder) {
+func challenged(t testing.TB, s callback.Scheme, name, body string, prepare func(*http.Request)) (callback.Verdict, *httptest.ResponseRecorder) {
 	t.Helper()
 	r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
 	by, _ := signing(t, name)
@@ -34,7 +34,7 @@ func challenged(t *testing.T, s callback.Scheme, name, body string, prepare func
 	return answerOf(t, send(s, r, body, senderNow))
 }
 
-func answerOf(t *testing.T, v callback.Verdict) (callback.Verdict, *httptest.ResponseRecorder) {
+func answerOf(t testing.TB, v callback.Verdict) (callback.Verdict, *httptest.ResponseRecorder) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	if v.OK() && v.Answer != nil {
@@ -48,7 +48,7 @@ func answerOf(t *testing.T, v callback.Verdict) (callback.Verdict, *httptest.Res
 	return v, w
 }
 
-func get(t *testing.T, s callback.Scheme, query string, header http.Header) (callback.Verdict, *httptest.ResponseRecorder) {
+func get(t testing.TB, s callback.Scheme, query string, header http.Header) (callback.Verdict, *httptest.ResponseRecorder) {
 	t.Helper()
 	r := httptest.NewRequest("GET", "https://hooks.example.com/cb?"+query, nil)
 	for name, values := range header {
@@ -57,7 +57,7 @@ func get(t *testing.T, s callback.Scheme, query string, header http.Header) (cal
 	return answerOf(t, send(s, r, "", senderNow))
 }
 
-func challengeScheme(t *testing.T, name string) callback.Scheme {
+func challengeScheme(t testing.TB, name string) callback.Scheme {
 	t.Helper()
 	options := []string{"secret " + challengeSecret, "answer_challenge"}
 	switch name {

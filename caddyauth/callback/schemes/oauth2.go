@@ -1,6 +1,7 @@
 package schemes
 
 import (
+	"net/url"
 	"strings"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
@@ -55,7 +56,30 @@ func (o *OAuth2) Verify(q *callback.Request) callback.Verdict {
 	}
 	// A token of the client itself may have no subject, or the client as subject (RFC 9068 §2.2).
 	v.User = firstText(t, "sub", "client_id", "azp", "appid")
+	if isForm(q.HTTP) {
+		v.Then = func(body []byte) callback.Verdict {
+			if err := noTokenIn(body); err != nil {
+				refusal := o.challenged(q, callback.Refuse(err))
+				refusal.Key = v.Key
+				return refusal
+			}
+			return v
+		}
+	}
 	return v
+}
+
+// noTokenIn refuses a form with a token, where RFC 6750 §2.2 puts it, besides the one in Authorization: the receiver might
+// look at that one.
+func noTokenIn(body []byte) error {
+	fields, err := url.ParseQuery(string(body))
+	if err != nil {
+		return verdict.Errorf(verdict.Malformed, "the form does not parse")
+	}
+	if fields.Has("access_token") {
+		return verdict.Errorf(verdict.Malformed, "a token in Authorization and one in the form")
+	}
+	return nil
 }
 
 // challenged puts the answer's words on a refusal (RFC 6750 §3.1). Who brought no token learns of no error.

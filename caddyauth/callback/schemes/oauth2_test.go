@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,6 +101,24 @@ func TestOAuth2SignedTokens(t *testing.T) {
 		r = hook(i.token(t, good(nil)))
 		r.URL.RawQuery = "access_token=x"
 		challenged(t, bed.Do(t, r), 400, bareChallenge+`, error="invalid_request"`)
+	})
+	t.Run("a token in a form is a second one", func(t *testing.T) {
+		for body, status := range map[string]int{
+			"a=b": 200, "": 200, "access_tokens=x": 200,
+			"access_token=x": 400, "a=b&access%5Ftoken=": 400, "access_token": 400, "a=%zz": 400, "a=b;access_token=x": 400,
+		} {
+			r := httptest.NewRequest(http.MethodPost, "/hook", strings.NewReader(body))
+			r.Header.Set("Authorization", "Bearer "+i.token(t, good(nil)))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+			result := bed.Do(t, r)
+			expect(t, result, status)
+			if status == 400 && result.Header.Get("WWW-Authenticate") != bareChallenge+`, error="invalid_request"` {
+				t.Errorf("%s: challenge %q", body, result.Header.Get("WWW-Authenticate"))
+			}
+		}
+		r := hook(i.token(t, good(nil))) // in anything but a form the name means nothing
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader("access_token=x")), 14
+		expect(t, bed.Do(t, r), 200)
 	})
 	t.Run("another auth-scheme is no token", func(t *testing.T) {
 		r := hook("")

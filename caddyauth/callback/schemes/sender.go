@@ -176,12 +176,19 @@ func matched(match signature.Match, err error) callback.Verdict {
 	if err != nil {
 		return callback.Refuse(err)
 	}
-	id := match.ID
-	if id == "" {
-		id = match.Digest
+	label, name := match.Key.Label(), nameOf(match)
+	v := callback.Verdict{Reason: verdict.OK, Key: label, User: label, Account: name.Account, ID: name.ID}
+	for _, other := range match.Others {
+		v.Others = append(v.Others, nameOf(other))
 	}
-	label := match.Key.Label()
-	return callback.Verdict{Reason: verdict.OK, Key: label, User: label, Account: match.Key.Fingerprint(), ID: id}
+	return v
+}
+
+func nameOf(match signature.Match) callback.Name {
+	if match.ID == "" {
+		return callback.Name{Account: match.Key.Fingerprint(), ID: match.Digest}
+	}
+	return callback.Name{Account: match.Key.Fingerprint(), ID: match.ID}
 }
 
 // signedMessage gives what of a request may be signed: the URL as it arrived, under the name by which senders know us.

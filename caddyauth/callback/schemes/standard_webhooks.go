@@ -30,6 +30,7 @@ type StandardWebhooks struct {
 type family struct {
 	names     []string
 	verifiers []*signature.Verifier
+	accounts  []string // the fingerprints of all keys, whichever verifier has them
 }
 
 // CaddyModule returns the Caddy module information.
@@ -88,6 +89,9 @@ func (f *family) add(spec signature.Spec, tolerance time.Duration, option string
 		return err
 	}
 	f.verifiers = append(f.verifiers, verifier)
+	for _, value := range values {
+		f.accounts = append(f.accounts, value.Fingerprint())
+	}
 	return nil
 }
 
@@ -138,6 +142,14 @@ func (s *StandardWebhooks) Verify(q *callback.Request) callback.Verdict {
 		for _, pending := range begun {
 			if v = matched(pending.Finish(body)); v.OK() {
 				break
+			}
+		}
+		if v.OK() {
+			v.Others = nil
+			for _, account := range present[0].accounts {
+				if account != v.Account {
+					v.Others = append(v.Others, callback.Name{Account: account, ID: v.ID})
+				}
 			}
 		}
 		return v

@@ -4,7 +4,9 @@ package schemes
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -218,7 +220,7 @@ func (v *Vonage) Verify(q *callback.Request) callback.Verdict {
 	}
 	refuse := func(reason verdict.Reason, detail string) callback.Verdict {
 		refusal := callback.Refuse(verdict.Errorf(reason, "%s", detail))
-		refusal.Key = accepted.Key
+		refusal.Key = t.Key
 		return refusal
 	}
 
@@ -253,14 +255,12 @@ func (v *Vonage) Verify(q *callback.Request) callback.Verdict {
 		}
 		return accepted
 	}
+	said, ok := hash.Text()
 	accepted.Then = func(body []byte) callback.Verdict {
-		if !present && len(body) == 0 {
-			return accepted
+		if (present || len(body) > 0) && !(ok && isLowerHex(said, sha256.Sum256(body))) {
+			return callback.Refuse(verdict.Errorf(verdict.BodyMismatch, "payload_hash is not that of the body"))
 		}
-		if !isLowerHexDigest(hash, sha256.Sum256(body)) {
-			return refuse(verdict.BodyMismatch, "payload_hash is not that of the body")
-		}
-		return accepted
+		return callback.Verdict{Reason: verdict.OK}
 	}
 	return accepted
 }
@@ -268,7 +268,14 @@ func (v *Vonage) Verify(q *callback.Request) callback.Verdict {
 // isLowerHexDigest reports whether a claim is the digest in the one form that Vonage writes.
 func isLowerHexDigest(claim strictjson.Value, digest [sha256.Size]byte) bool {
 	text, ok := claim.Text()
-	return ok && len(text) == 2*sha256.Size && strings.ToLower(text) == text && isDigest(text, "hex", digest)
+	return ok && isLowerHex(text, digest)
+}
+
+// isLowerHex reports whether text is the digest in lower-case hexadecimal.
+func isLowerHex(text string, digest [sha256.Size]byte) bool {
+	var written [2 * sha256.Size]byte
+	hex.Encode(written[:], digest[:])
+	return subtle.ConstantTimeCompare([]byte(text), written[:]) == 1
 }
 
 // queryMatches reports whether a claim is the hash of the parameters of a GET. Vonage hashes the JSON object that they

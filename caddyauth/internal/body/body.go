@@ -37,6 +37,8 @@ func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Du
 // The bytes are not to be used after Release of r's body.
 func (b *Buffers) Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Duration) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		// Whatever comes all the same, HTTP/2's trailers among it, nobody has verified.
+		r.Body, r.Trailer = http.NoBody, nil
 		return nil, nil
 	}
 	if r.ContentLength > limit {
@@ -74,6 +76,9 @@ func (b *Buffers) Capture(w http.ResponseWriter, r *http.Request, limit int64, w
 	case int64(len(data)) > limit:
 		r.Body = broken{io.MultiReader(bytes.NewReader(data), original), original}
 		return nil, verdict.Errorf(verdict.TooLarge, "a body over max_body, which is %d bytes", limit)
+	case r.ContentLength > 0 && int64(len(data)) != r.ContentLength: // HTTP/1 and HTTP/2 servers see that themselves, HTTP/3's does not
+		r.Body = broken{io.MultiReader(bytes.NewReader(data), failing{io.ErrUnexpectedEOF}), original}
+		return nil, verdict.Errorf(verdict.Malformed, "the body is broken or shorter than announced")
 	}
 
 	data = slices.Clip(data)

@@ -60,6 +60,17 @@ func TestABodyThatBreaksBreaksForTheNextReaderToo(t *testing.T) {
 	}
 }
 
+// The server of HTTP/3 takes a stream that ends too soon for a whole body.
+func TestABodyShorterThanAnnouncedIsRefused(t *testing.T) {
+	r := post(strings.NewReader("123"), 5)
+	if _, err := Capture(httptest.NewRecorder(), r, 10, Within); verdict.Of(err).Reason != verdict.Malformed {
+		t.Fatal(err)
+	}
+	if read, err := io.ReadAll(r.Body); string(read) != "123" || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Fatalf("reads as %q: %v", read, err)
+	}
+}
+
 func TestTheSitesOwnLimitIsTooLarge(t *testing.T) {
 	r := post(strings.NewReader("12345"), 5)
 	r.Body = http.MaxBytesReader(nil, r.Body, 2)
@@ -68,30 +79,31 @@ func TestTheSitesOwnLimitIsTooLarge(t *testing.T) {
 	}
 }
 
-// ht-slow-body
 func TestABodyThatTakesTooLongIsGivenUp(t *testing.T) {
-	refusals := make(chan error, 1)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, err := Capture(w, r, 10, 10*time.Millisecond)
-		refusals <- err
-	}))
-	defer server.Close()
-	never, unblock := io.Pipe()
-	defer func() { _ = unblock.Close() }()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, io.MultiReader(strings.NewReader("1"), never))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.ContentLength = 5
-	go func() {
-		if response, err := server.Client().Do(request); err == nil {
-			_ = response.Body.Close()
+	t.Run("ht-slow-body", func(t *testing.T) {
+		refusals := make(chan error, 1)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, err := Capture(w, r, 10, 10*time.Millisecond)
+			refusals <- err
+		}))
+		defer server.Close()
+		never, unblock := io.Pipe()
+		defer func() { _ = unblock.Close() }()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, io.MultiReader(strings.NewReader("1"), never))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}()
-	refusal := verdict.Of(<-refusals)
-	if refusal.Reason != verdict.Malformed || refusal.HTTPStatus() != http.StatusRequestTimeout {
-		t.Fatalf("refused as %v with %d", refusal, refusal.HTTPStatus())
-	}
+		request.ContentLength = 5
+		go func() {
+			if response, err := server.Client().Do(request); err == nil {
+				_ = response.Body.Close()
+			}
+		}()
+		refusal := verdict.Of(<-refusals)
+		if refusal.Reason != verdict.Malformed || refusal.HTTPStatus() != http.StatusRequestTimeout {
+			t.Fatalf("refused as %v with %d", refusal, refusal.HTTPStatus())
+		}
+	})
 }
 
 func TestABodyThatWasReleasedIsNeverAnotherRequests(t *testing.T) {
@@ -169,10 +181,21 @@ func TestTrailersAreNotHandedOn(t *testing.T) {
 	}
 }
 
+func TestNothingComesAfterABodyThatWasAnnouncedAsEmpty(t *testing.T) {
+	r := post(strings.NewReader("12345"), 0)
+	r.Trailer = http.Header{"X-Sender": {"admin"}}
+	data, err := Capture(httptest.NewRecorder(), r, 5, Within)
+	if rest, _ := io.ReadAll(r.Body); err != nil || len(data) != 0 || len(rest) != 0 || r.Trailer != nil {
+		t.Errorf("verified %q, and the next reader gets %q with the trailers %v: %v", data, rest, r.Trailer, err)
+	}
+}
+
 func TestAnAnnouncementAloneReservesLittle(t *testing.T) {
+	if _, memory := new(Buffers).get(1 << 40); cap(*memory) > 2*reserved {
+		t.Errorf("%d bytes for an announced terabyte", cap(*memory))
+	}
 	// This many bytes could not be had at once.
-	data, err := Capture(httptest.NewRecorder(), post(strings.NewReader("1"), 1<<40), 1<<40, Within)
-	if err != nil || cap(data) > 2*reserved {
-		t.Errorf("%d bytes for a body of one: %v", cap(data), err)
+	if _, err := Capture(httptest.NewRecorder(), post(strings.NewReader("1"), 1<<40), 1<<40, Within); verdict.Of(err).Reason != verdict.Malformed {
+		t.Error(err)
 	}
 }

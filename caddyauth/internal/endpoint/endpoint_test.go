@@ -161,3 +161,44 @@ func TestAnAnswerIsReadToItsLimitAndNoFurther(t *testing.T) {
 		})
 	}
 }
+
+// FuzzParse: a URL that may be called is https, or leads to this machine as net/http reads it too; one that a document
+// from elsewhere names never does.
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		"https://idp.example.com/jwks", "http://127.0.0.1:8080/", "http://localhost/", "http://[::1]/", "https://[::ffff:127.0.0.1]/", "http://127.1/", "http://2130706433/",
+		"https://user:pass@h/", "https://h/#", "https:h", "http://localhost.example.com/", "http://LOCALHOST:80/a?b", "https://[fe80::1%25eth0]/", "//h/", "https://h:/", "HTTPS://h",
+		"http://[::1%25lo]/", "http://127.0.0.1@evil.example/", "http://evil.example\\@127.0.0.1/", "https://\u0131dp.example/", "http:///127.0.0.1",
+	} {
+		f.Add(seed)
+	}
+	elsewhere, err := Parse("https://idp.example.com/")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		u, err := Parse(text)
+		if err != nil {
+			if len(text) > 12 && strings.Contains(err.Error(), text) {
+				t.Errorf("the error holds the URL: %v", err)
+			}
+			return
+		}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, u.String(), nil)
+		if err != nil {
+			t.Fatalf("net/http refuses %q: %v", text, err)
+		}
+		host, _, err := net.SplitHostPort(r.URL.Host)
+		if err != nil {
+			host = strings.TrimSuffix(strings.TrimPrefix(r.URL.Host, "["), "]")
+		}
+		ip := net.ParseIP(host)
+		here := strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+		if r.URL.User != nil || r.URL.Fragment != "" || host == "" || r.URL.Scheme != "https" && !(r.URL.Scheme == "http" && (here || strings.HasPrefix(host, "::1%"))) {
+			t.Errorf("%q may be called", text)
+		}
+		if _, err := Follow(elsewhere, text); err == nil && here {
+			t.Errorf("%q is followed to this machine", text)
+		}
+	})
+}

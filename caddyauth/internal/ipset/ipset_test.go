@@ -126,8 +126,9 @@ func address(n uint32) netip.Addr {
 	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n)))
 }
 
+// FuzzParse: what we take net/netip takes too, and says the same about any address; what is written reads back.
 func FuzzParse(f *testing.F) {
-	for _, text := range []string{"10.0.0.0/8", "::ffff:1.2.3.4/100", "::/0", "fe80::1%x", "1.2.3.4/", "/"} {
+	for _, text := range []string{"10.0.0.0/8", "::ffff:1.2.3.4/100", "::/0", "fe80::1%x", "1.2.3.4/", "/", "52.112.0.0/14", "::ffff:52.112.0.0/110", "010.0.0.1", "1.2.3.4/08", "::1.2.3.4"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -140,6 +141,24 @@ func FuzzParse(f *testing.F) {
 		}
 		if again, err := Parse(prefix.String()); err != nil || again != prefix {
 			t.Errorf("Parse(%q) = %v, but its text gives %v, %v", text, prefix, again, err)
+		}
+		theirs, err := netip.ParsePrefix(text)
+		if addr, single := netip.ParseAddr(text); single == nil {
+			theirs, err = addr.Prefix(addr.BitLen())
+		}
+		if err != nil {
+			t.Fatalf("net/netip refuses %q: %v", text, err)
+		}
+		// Addresses at its start, before it and behind it, in both spellings of IPv4.
+		set := New([]netip.Prefix{prefix})
+		for _, addr := range []netip.Addr{theirs.Addr(), theirs.Masked().Addr(), theirs.Addr().Next(), theirs.Addr().Prev(), theirs.Masked().Addr().Prev()} {
+			if !addr.IsValid() {
+				continue
+			}
+			within := theirs.Masked().Contains(addr)
+			if set.Contains(addr.Unmap()) != within {
+				t.Errorf("%q holds %v: %v, and net/netip says %v", text, addr, !within, within)
+			}
 		}
 	})
 }

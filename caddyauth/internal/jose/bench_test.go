@@ -21,6 +21,9 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	verify := func(p *Policy, token string) func(*testing.B) {
 		return func(b *testing.B) {
+			if err := p.Check(); err != nil {
+				b.Fatal(err)
+			}
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := p.Verify(context.Background(), token, now); err != nil {

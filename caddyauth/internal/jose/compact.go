@@ -20,6 +20,7 @@ func refuse(detail string) *verdict.Error {
 // signed is what a signature is checked by.
 type signed struct {
 	compact   string // the whole token
+	header    string // its first segment
 	input     string // header and claims as they were sent, with the dot
 	signature []byte
 }
@@ -34,30 +35,37 @@ func (p *Policy) parse(compact string) (*Token, signed, *verdict.Error) {
 		return nil, signed{}, refuse("token is not three base64url segments")
 	}
 
-	// Both buffers are on the stack for tokens of the usual length. The second takes all three segments, and one string
-	// the two of them that are JSON.
-	var smallRaw, small [1024]byte
-	raw, decoded := append(smallRaw[:0], compact...), small[:]
-	if base64.RawURLEncoding.DecodedLen(len(raw)) > len(small) {
-		decoded = make([]byte, base64.RawURLEncoding.DecodedLen(len(raw)))
+	// The buffer is on the stack for tokens of the usual length. It takes all three segments, and one string the two of
+	// them that are JSON.
+	var small [1024]byte
+	decoded := small[:]
+	if base64.RawURLEncoding.DecodedLen(len(compact)) > len(small) {
+		decoded = make([]byte, base64.RawURLEncoding.DecodedLen(len(compact)))
 	}
-	header, ok1 := decode(decoded, raw[:first])
-	claims, ok2 := decode(decoded[header:], raw[first+1:second])
-	signature, ok3 := decode(decoded[header+claims:], raw[second+1:])
+	token := new(Token)
+	known := p.headers.know(token, compact[:first])
+	header, ok1 := 0, true
+	if !known {
+		header, ok1 = decode(decoded, compact[:first])
+	}
+	claims, ok2 := decode(decoded[header:], compact[first+1:second])
+	signature, ok3 := decode(decoded[header+claims:], compact[second+1:])
 	if !ok1 || !ok2 || !ok3 {
 		return nil, signed{}, refuse("token is not canonical base64url")
 	}
 	text := string(decoded[:header+claims])
 
-	token := new(Token)
-	if refusal := p.header(token, text[:header]); refusal != nil {
-		return nil, signed{}, refusal
+	if !known {
+		if refusal := p.header(token, text[:header]); refusal != nil {
+			return nil, signed{}, refusal
+		}
 	}
 	if refusal := token.claims(text[header:]); refusal != nil {
 		return nil, signed{}, refusal
 	}
 	return token, signed{
 		compact:   compact,
+		header:    compact[:first],
 		input:     compact[:second],
 		signature: append([]byte(nil), decoded[header+claims:header+claims+signature]...),
 	}, nil
@@ -79,8 +87,8 @@ func dots(compact string) (first, second int, ok bool) {
 var strict = base64.RawURLEncoding.Strict()
 
 // decode writes what a segment stands for to the beginning of to.
-func decode(to, segment []byte) (length int, ok bool) {
-	length, err := strict.Decode(to, segment)
+func decode(to []byte, segment string) (length int, ok bool) {
+	length, err := strict.Decode(to, []byte(segment))
 	return length, err == nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -417,29 +418,66 @@ func FuzzVerify(f *testing.F) {
 	f.Add(`{"alg":"HS256","kid":"x"}`, `{"iss":"Vonage","iat":1700000000.5,"exp":17000001e2,"aud":["a"]}`, "a.b.c")
 	f.Add(`{"alg":"HS256","crit":["b64"]}`, `{"iss":"Vonage","iat":1700000000,"iat":1}`, "..")
 	f.Add(`{"alg":"none"}`, `{"exp":0,"x":[[[[{}]]]]}`, "eyJhbGciOiJub25lIn0.e30.")
+	for _, claims := range []string{ // of the attacks in attack_test.go
+		`{"iat":1700000000,"exp":17000000600.5,"nbf":1.7e9,"aud":"b"}`, `{"iat":1700000000,"sub":null}`, `{"exp":"1700000600"}`, `{"iat":1e300}`,
+		`{"iat":1700000000,"EXP":1}`, `{"iat":1700000000,"exp":-0}`, `{"iat":1700000000,"aud":[1]}`, claimsVonage + " x", `{"iat":1700000000,"x":"\ud800"}`,
+	} {
+		f.Add(headerHS256, claims, "x")
+	}
+	ring := newKeyring(f)
 	secret := []byte(secretA)
-	p := vonage()
-	p.Issuers = nil
+	type signer struct {
+		policy       *Policy
+		method       jwt.SigningMethod
+		sign, verify any
+	}
+	var signers []signer
+	for _, by := range []signer{
+		{nil, jwt.SigningMethodHS256, secret, secret},
+		{nil, jwt.SigningMethodES256, ring.p256, &ring.p256.PublicKey},
+		{nil, jwt.SigningMethodEdDSA, ring.ed25519, ring.ed25519.Public()},
+	} {
+		by.policy = vonage()
+		by.policy.Issuers, by.policy.Algorithms, by.policy.Keys = nil, []string{by.method.Alg()}, keys(Key{Label: "k", Public: by.verify})
+		if by.method == jwt.SigningMethodHS256 {
+			by.policy.Keys = keys(SecretKey("k", secret))
+		}
+		signers = append(signers, by)
+	}
 	f.Fuzz(func(t *testing.T, header, claims, text string) {
-		for _, compact := range []string{hs256(t, header, claims), text} {
-			if reason(t, p, compact, now) != ok {
-				continue
-			}
-			parser := jwt.NewParser(jwt.WithStrictDecoding(), jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuedAt(),
-				jwt.WithTimeFunc(func() time.Time { return now }), jwt.WithLeeway(time.Minute+time.Second)) // it cuts fractions off
-			if _, err := parser.Parse(compact, func(*jwt.Token) (any, error) { return secret, nil }); err != nil {
-				t.Fatalf("golang-jwt refuses: %v", err)
-			}
-			for part := range strings.SplitSeq(compact, ".") {
-				if base64.RawURLEncoding.EncodeToString(unsegment(t, part)) != part {
-					t.Fatal("a segment has another spelling")
+		for _, by := range signers {
+			header := strings.ReplaceAll(header, "HS256", by.method.Alg()) // so that what is found for one is tried with the others
+			for _, compact := range []string{mint(t, by.method, by.sign, header, claims), text} {
+				if reason(t, by.policy, compact, now) != ok {
+					continue
 				}
-			}
-			mac := hmac.New(sha256.New, secret)
-			dot := strings.LastIndexByte(compact, '.')
-			mac.Write([]byte(compact[:dot]))
-			if base64.RawURLEncoding.EncodeToString(mac.Sum(nil)) != compact[dot+1:] {
-				t.Fatal("not the signature of this text")
+				ours, err := by.policy.Verify(t.Context(), compact, now)
+				if err != nil {
+					t.Fatalf("accepted once, and then not: %v", err)
+				}
+				parser := jwt.NewParser(jwt.WithStrictDecoding(), jwt.WithValidMethods([]string{by.method.Alg()}), jwt.WithIssuedAt(),
+					jwt.WithTimeFunc(func() time.Time { return now }), jwt.WithLeeway(time.Minute+time.Second)) // it cuts fractions off
+				theirs := jwt.MapClaims{}
+				if _, err := parser.ParseWithClaims(compact, theirs, func(*jwt.Token) (any, error) { return by.verify, nil }); err != nil {
+					t.Fatalf("golang-jwt refuses: %v", err)
+				}
+				if !reflect.DeepEqual(ours.Claims.Any(), map[string]any(theirs)) {
+					t.Fatal("golang-jwt reads other claims")
+				}
+				for part := range strings.SplitSeq(compact, ".") {
+					if base64.RawURLEncoding.EncodeToString(unsegment(t, part)) != part {
+						t.Fatal("a segment has another spelling")
+					}
+				}
+				dot := strings.LastIndexByte(compact, '.')
+				if err := by.method.Verify(compact[:dot], unsegment(t, compact[dot+1:]), by.verify); err != nil {
+					t.Fatal("not the signature of this text")
+				}
+				mac := hmac.New(sha256.New, secret)
+				mac.Write([]byte(compact[:dot]))
+				if by.method == jwt.SigningMethodHS256 && base64.RawURLEncoding.EncodeToString(mac.Sum(nil)) != compact[dot+1:] {
+					t.Fatal("not the signature of this text")
+				}
 			}
 		}
 	})

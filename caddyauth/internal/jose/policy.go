@@ -43,9 +43,12 @@ type Policy struct {
 
 	// Proofs remembers signatures of public keys that held; nil: each token is checked anew. It changes no verdict.
 	Proofs *Proofs
+
+	headers *headers // nil until Check
 }
 
-// Check refuses a policy that could not hold, or that has an empty entry where a placeholder came out empty.
+// Check refuses a policy that could not hold, or that has an empty entry where a placeholder came out empty. What Verify
+// reads headers by, Algorithms, Types and RequireType, is not to be changed after it.
 func (p *Policy) Check() error {
 	if p.Keys == nil {
 		return errors.New("no keys")
@@ -76,6 +79,7 @@ func (p *Policy) Check() error {
 	case p.Leeway < 0:
 		return errors.New("negative leeway")
 	}
+	p.headers = new(headers)
 	return nil
 }
 
@@ -113,6 +117,7 @@ func (p *Policy) Verify(ctx context.Context, compact string, now time.Time) (*To
 		return nil, verdict.Errorf(verdict.BadSignature, "no key has signed the token")
 	}
 	token.Key = key.Label
+	p.headers.keep(token, signed.header)
 	if refusal := p.judge(token, now); refusal != nil {
 		return token, refusal
 	}

@@ -32,10 +32,10 @@ func holds(compact, algorithm string, keys []Key) bool {
 		return false
 	}
 	decoded := make([]byte, len(compact))
-	header, ok1 := decode(decoded, []byte(compact[:first]))
-	_, ok2 := decode(make([]byte, len(compact)), []byte(compact[first+1:second]))
+	header, ok1 := decode(decoded, compact[:first])
+	_, ok2 := decode(make([]byte, len(compact)), compact[first+1:second])
 	signature := make([]byte, len(compact))
-	n, ok3 := decode(signature, []byte(compact[second+1:]))
+	n, ok3 := decode(signature, compact[second+1:])
 	if !ok1 || !ok2 || !ok3 {
 		return false
 	}

@@ -2,17 +2,21 @@ package jwks
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
 	"github.com/caddyauth/callbacks/caddyauth/internal/strictjson"
+	jwk "github.com/go-jose/go-jose/v4"
 )
 
 // key reads one key from an object.
@@ -172,17 +176,62 @@ func TestALabelIsShortAndPlain(t *testing.T) {
 	}
 }
 
+// alike holds one key that we take to go-jose: of the public members it makes the same key. It knows no RSA key above
+// 4096 bits.
+func alike(t *testing.T, item strictjson.Value) {
+	t.Helper()
+	ours, _, skip := parseKey(item)
+	if skip != "" {
+		return
+	}
+	if size, ok := ours.Public.(*rsa.PublicKey); ok && size.N.BitLen() > 4096 {
+		return
+	}
+	public := map[string]string{}
+	for _, name := range []string{"kty", "crv", "n", "e", "x", "y"} {
+		if member, ok := item.Get(name); ok {
+			public[name], _ = member.Text()
+		}
+	}
+	document, err := json.Marshal(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var theirs jwk.JSONWebKey
+	if err := theirs.UnmarshalJSON(document); err != nil || !theirs.Valid() {
+		t.Fatalf("go-jose refuses a key that we take: %v", err)
+	}
+	want, err := theirs.Thumbprint(crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := (&jwk.JSONWebKey{Key: ours.Public}).Thumbprint(crypto.SHA256)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("go-jose has another key of the same members: %v", err)
+	}
+}
+
+// FuzzParse: a set has only keys that can verify, each of which can be found, and is to go-jose what it is to us.
 func FuzzParse(f *testing.F) {
 	one := ec(f, "one")
 	for _, seed := range []string{
 		set(), set(one), set(one, one), set(one.with("d", "AA")), set(public(f, anRSA().Public(), "r"), ed(f, "")), `{"keys":null}`,
 		`{"keys":[{"kty":"RSA","n":"AA","e":"AQAAAAAAAAAB"},{"kty":"EC","crv":"P-256","x":"","y":""},1,null,[],{}]}`, `[]`,
 		`{"issuer":"https://idp.example.com","jwks_uri":"https://idp.example.com/jwks"}`, `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA"}]}`,
+		"max-age=600, must-revalidate", `private,max-age="86400"`, "max-age=-1", "max-age=99999999999999999999,no-store",
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, document []byte) {
-		_, _ = parseMetadata(document)
+		if youth := youthOf(http.Header{"Cache-Control": {string(document)}}); youth != 0 && (youth < minYouth || youth > maxYouth) {
+			t.Errorf("%q is fresh for %v", document, youth)
+		}
+		if said, err := parseMetadata(document); err == nil {
+			var theirs map[string]any
+			if json.Unmarshal(document, &theirs) != nil || theirs["issuer"] != said.issuer || theirs["jwks_uri"] != said.keys {
+				t.Errorf("encoding/json reads other metadata than %+v", said)
+			}
+		}
 		parsed, err := parse(document)
 		if err != nil {
 			return
@@ -202,6 +251,14 @@ func FuzzParse(f *testing.F) {
 			if found, known := parsed.find(key.ID, key.Algorithms[0]); !known || len(found) == 0 {
 				t.Fatal("a key that cannot be found")
 			}
+		}
+		root, err := strictjson.Parse(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, _ := root.Get("keys")
+		for _, item := range list.Items() {
+			alike(t, item)
 		}
 		for _, id := range slices.Collect(maps.Keys(parsed.byID)) {
 			if id == "" {

@@ -31,9 +31,15 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// FuzzTimestamp: what is accepted is written back as it was, so that it has no second spelling.
-func FuzzTimestamp(f *testing.F) {
-	for _, seed := range []string{"1700000000", "1700000000123", "-1", "1e400", "2023-11-14T22:13:20Z", "2023-11-14T22:13:20.5+01:00", "0"} {
+// FuzzText: a timestamp, a signature or a key has one way to be written: what is read is written as it was, or it is
+// refused. Errors about keys do not hold them.
+func FuzzText(f *testing.F) {
+	for _, seed := range []string{
+		"1700000000", "1700000000123", "-1", "1e400", "2023-11-14T22:13:20Z", "2023-11-14T22:13:20.5+01:00", "0", "00ff", "00FF", "0x00", "AAECAw==", "AAECAw", "AAECAx==",
+		"AA\nECAw==", "_-8=", "_-8", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "v1,whsec_AAECAw==", "whpk_A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=", "whsk_AA==",
+		"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n",
+		"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -45,6 +51,38 @@ func FuzzTimestamp(f *testing.F) {
 		if at, err := RFC3339.Parse(text); err == nil {
 			if _, err := time.Parse(time.RFC3339Nano, text); err != nil || at.IsZero() && !strings.HasPrefix(text, "0001") {
 				t.Errorf("RFC 3339 %q is accepted", text)
+			}
+		}
+		for _, encoding := range []Encoding{HexLower, Hex, Base64, Base64URL, Base64URLPad} {
+			decoded, ok := encoding.decode(text)
+			written := encoding.encode(decoded)
+			switch {
+			case encoding == Hex:
+				written = strings.ToLower(written) // either case is one spelling of the bytes, which are what is compared
+				text := strings.ToLower(text)
+				ok = ok && written != text
+			case encoding == Base64URLPad && strings.HasSuffix(text, "="):
+				ok = ok && written != strings.TrimRight(text, "=")
+			default:
+				ok = ok && written != text
+			}
+			if ok {
+				t.Errorf("%s %q comes back as %q", encoding, text, written)
+			}
+		}
+		for _, form := range []KeyForm{TextKey, Base64Key, HexKey, StandardWebhooksKey, SPKIKey} {
+			for _, algorithm := range []Algorithm{HMACSHA256, Ed25519, ECDSAP256, RSASHA256} {
+				key, err := Spec{Key: form, Algorithm: algorithm}.DecodeKey(text)
+				if err != nil && len(text) > 40 && strings.Contains(err.Error(), text) {
+					t.Error("the error holds the key")
+				}
+				if err != nil || !algorithm.Public() {
+					continue
+				}
+				public, err := parsePublic(algorithm, key)
+				if err != nil || public == nil {
+					t.Errorf("a key of %s that does not read a second time: %v", algorithm, err)
+				}
 			}
 		}
 	})

@@ -39,6 +39,10 @@ type Match struct {
 	// Digest names what was signed and by which key. It is the same for every spelling of a signature, and tells
 	// nothing of the signature itself.
 	Digest string
+
+	// Others are the same message under each other key of the Verifier: its sender may have signed it with that one too,
+	// and somebody may have taken the signature away.
+	Others []Match
 }
 
 // Pending is a request whose headers are in order.
@@ -194,7 +198,7 @@ func (p *Pending) Finish(body []byte) (Match, error) {
 		for i := range v.keys {
 			if proof := v.keys[i].holds(v.spec.Algorithm, pieces, p.signatures); proof != nil && !found {
 				found = true
-				match = Match{Key: v.keys[i].value, ID: p.id, Digest: name(proof, v.keys[i].value)}
+				match = Match{Key: v.keys[i].value, ID: p.id, Digest: name(proof, v.keys[i].value), Others: p.others(i, pieces)}
 			}
 		}
 	}
@@ -204,8 +208,32 @@ func (p *Pending) Finish(body []byte) (Match, error) {
 	return match, nil
 }
 
-// holds compares one key with all signatures. If one of them is right, it gives what only this message under this key
-// comes to: the MAC, or the hash of the message, for one message may have several signatures by a private key.
+// others gives the match of the message under each key but this one.
+func (p *Pending) others(found int, pieces [][]byte) []Match {
+	var others []Match
+	for i := range p.verifier.keys {
+		if i == found {
+			continue
+		}
+		other := Match{Key: p.verifier.keys[i].value, ID: p.id}
+		if p.id == "" { // else the id is what it is known by
+			other.Digest = name(p.verifier.keys[i].proof(p.verifier.spec.Algorithm, pieces), other.Key)
+		}
+		others = append(others, other)
+	}
+	return others
+}
+
+// proof gives what only this message under this key comes to: the MAC, or the hash of the message, for one message may
+// have several signatures by a private key.
+func (k *key) proof(a Algorithm, pieces [][]byte) []byte {
+	if a.Public() {
+		return digest(pieces)
+	}
+	return a.mac(k.value.Bytes(), pieces)
+}
+
+// holds compares one key with all signatures. If one of them is right, it gives the proof, else nil.
 func (k *key) holds(a Algorithm, pieces [][]byte, signatures [][]byte) []byte {
 	held := 0
 	if a.Public() {
@@ -217,9 +245,9 @@ func (k *key) holds(a Algorithm, pieces [][]byte, signatures [][]byte) []byte {
 		if held == 0 {
 			return nil
 		}
-		return digest(pieces)
+		return k.proof(a, pieces)
 	}
-	mac := a.mac(k.value.Bytes(), pieces)
+	mac := k.proof(a, pieces)
 	for _, signature := range signatures {
 		held |= subtle.ConstantTimeCompare(mac, signature)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -206,6 +207,8 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Add([]byte(`{"iss":1,"\u0069ss":2}`))
+	f.Add([]byte(`{"exp":1700000600,"a":{"b":1,"b":2}}`))
+	f.Add([]byte(`{"keys":[{"kid":"a"},{"kid":"a"}]}{}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		v, err := Parse(data)
 		if err != nil {
@@ -218,6 +221,51 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// namedOnce checks, by encoding/json's own tokens, that no object of data has a name twice, and that nothing follows the
+// value.
+func namedOnce(t *testing.T, data []byte) {
+	t.Helper()
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	type level struct {
+		names  map[string]bool // nil: a list
+		atName bool
+	}
+	var levels []level
+	for {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			t.Fatalf("accepted what encoding/json cannot take apart: %v", err)
+		}
+		if delim, ok := token.(json.Delim); ok && (delim == ']' || delim == '}') {
+			levels = levels[:len(levels)-1]
+			continue
+		}
+		if n := len(levels); n > 0 && levels[n-1].names != nil {
+			if levels[n-1].atName = !levels[n-1].atName; levels[n-1].atName {
+				name := token.(string)
+				if levels[n-1].names[name] {
+					t.Fatal("a name that stands twice is accepted")
+				}
+				levels[n-1].names[name] = true
+				continue
+			}
+		}
+		switch token {
+		case json.Delim('{'):
+			levels = append(levels, level{names: map[string]bool{}})
+		case json.Delim('['):
+			levels = append(levels, level{})
+		default:
+			if len(levels) == 0 && len(bytes.TrimSpace(data[decoder.InputOffset():])) > 0 {
+				t.Fatal("what follows the value is accepted")
+			}
+		}
+	}
+}
+
 // agrees checks that encoding/json reads data as v, and that v survives being written and read.
 func agrees(t *testing.T, data []byte, v Value) {
 	t.Helper()
@@ -228,6 +276,7 @@ func agrees(t *testing.T, data []byte, v Value) {
 	if err := json.Unmarshal(data, &want); err != nil {
 		t.Fatalf("accepted what encoding/json cannot decode: %v", err)
 	}
+	namedOnce(t, data)
 	if !reflect.DeepEqual(v.Any(), want) {
 		t.Error("the value differs from encoding/json's")
 	}

@@ -468,17 +468,6 @@ func TestRenameOfAnOvenURL(t *testing.T) {
 }
 
 // fuzzServer is fuzzDecode for a dialect whose path counts, too.
-func fuzzServer(f *testing.F, dialect stream.Dialect, path, contentType string, seeds ...string) {
-	f.Helper()
-	for _, seed := range seeds {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		q, err := dialect.Decode(postTo(path, contentType), body)
-		checkDecoded(t, q, err)
-	})
-}
-
 // Whatever a client adds to its arguments, the stream stays the one that nginx names.
 func FuzzNginxRTMPDecode(f *testing.F) {
 	const prefix = ffmpegSession + "&clientid=8&call=publish&name=evil&type=live"
@@ -497,35 +486,6 @@ func FuzzNginxRTMPDecode(f *testing.F) {
 			t.Errorf("%q made %+v (%v) of it", args, q, err)
 		}
 	})
-}
-
-func FuzzSRSDecode(f *testing.F) {
-	fuzzServer(f, SRS{}, "/", jsonType,
-		`{"server_id":"v","service_id":"s","action":"on_publish","client_id":1,"ip":"192.0.2.7","vhost":"h","app":"live","tcUrl":"rtmp://h/live","stream":"cam1","param":"?token=good&a=b"}`,
-		`{"action":"on_close","client_id":"c","app":null}`, `{"action":"on_connect"}`)
-}
-
-func FuzzMediaMTXDecode(f *testing.F) {
-	fuzzServer(f, MediaMTX{}, "/", jsonType,
-		`{"ip":"::ffff:192.0.2.7","user":"","password":"","token":"","action":"read","path":"a/b","protocol":"HLS","id":null,"query":"jwt=good","userAgent":"x"}`,
-		`{"action":"api"}`)
-}
-
-func FuzzOvenMediaEngineDecode(f *testing.F) {
-	fuzzServer(f, OvenMediaEngine{}, "/", jsonType,
-		`{"client":{"address":"192.0.2.7","port":40001,"real_ip":"192.0.2.7"},"request":{"direction":"incoming","protocol":"RTMP","status":"opening","time":"2026-11-22T01:40:00.000Z","url":"rtmp://media.example:1935/app/cam1?token=t0k"}}`,
-		`{"client":{},"request":{"direction":"outgoing","status":"closing","url":"a:///b/c/d/e?f?g"}}`)
-}
-
-func FuzzZLMediaKitDecode(f *testing.F) {
-	fuzzServer(f, ZLMediaKit{}, "/on_flow_report", jsonType,
-		`{"app":"live","id":"1","ip":"192.0.2.7","mediaServerId":"z","params":"token=x","player":true,"port":55345,"protocol":"rtsp","schema":"rtsp","stream":"cam1"}`,
-		`{"app":"..","stream":"a//b","player":1}`)
-}
-
-func FuzzNodeMediaServerDecode(f *testing.F) {
-	fuzzServer(f, NodeMediaServer{}, "/", nodeType, nodeHook("prePublish"),
-		`{"action":"donePlay","ip":"[::1]:1","query":{"a":[[]]}}`, `{"action":"prePlay","ip":":","query":null}`)
 }
 
 // A URL that is taken apart is the URL: put together with its own name it is the same text.

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -222,33 +223,66 @@ func checkDecoded(t *testing.T, q *stream.Request, err error) {
 	}
 }
 
-func fuzzDecode(f *testing.F, dialect stream.Dialect, contentType string, seeds ...string) {
-	f.Helper()
-	for _, seed := range seeds {
-		f.Add([]byte(seed))
+// FuzzDecode: whatever a hook's body is, it is refused as malformed, or it is a request of which one stream is known.
+// The dialects take turns by the first argument, and each has seeds of its own.
+func FuzzDecode(f *testing.F) {
+	decoders := []struct {
+		dialect           stream.Dialect
+		path, contentType string
+		seeds             []string
+	}{
+		{AntMedia{}, "/", jsonType, []string{
+			"{\"appName\":null,\"name\":\"r\xe9gie1\",\"streamId\":\"r\xe9gie1\",\"mode\":\"live\",\"queryParams\":\"{token=t0k, a=}\"}",
+			`{"streamId":"a/b","mode":"play","ipAddress":"::ffff:1.2.3.4","metaData":"{}"}`, `{"streamId":"a","mode":["play"]}`,
+			`{"appName":"live","name":"cam1","streamId":"cam1","mode":"publish","queryParams":"{token=t0k}","metaData":null,"ipAddress":"192.0.2.7"}`,
+			`{"streamId":"mine","appName":"live","mode":"play","stream\u0049d":"victim"}`,
+		}},
+		{Icecast{}, "/?mount=/x", formType, []string{
+			"action=listener_add&server=a&port=1&client=2&mount=%2flive%2eogg%3ftoken%3dgood%26x%3da%2526user%253Devil&user=&pass=&ip=fe80%3a%3a1%25a&agent=-&h=1",
+			"action=stream_auth&mount=%2fa%2f..%2fb&ip=1.2.3.4&admin=1", "action=mount_add&mount=/%00", "mount=%zz", "a;b",
+			"action=listener_add&mount=/a?token=bad&token=good", "action=listener_remove&mount=/a&duration=-1&client=18446744073709551616",
+		}},
+		{RadioMast{}, "/?mount=/x", formType, []string{
+			"action=listener_add&mount=a%3ftoken%3d1&listener-count=7&listener-duration-1day=60&listener-duration-7day=9223372036&referer=x",
+			"action=listener_add&mount=a&listener-duration-7day=-1",
+		}},
+		{SRS{}, "/", jsonType, []string{
+			`{"server_id":"v","service_id":"s","action":"on_publish","client_id":1,"ip":"192.0.2.7","vhost":"h","app":"live","tcUrl":"rtmp://h/live","stream":"cam1","param":"?token=good&a=b"}`,
+			`{"action":"on_close","client_id":"c","app":null}`, `{"action":"on_connect"}`,
+		}},
+		{MediaMTX{}, "/", jsonType, []string{
+			`{"ip":"::ffff:192.0.2.7","user":"","password":"","token":"","action":"read","path":"a/b","protocol":"HLS","id":null,"query":"jwt=good","userAgent":"x"}`,
+			`{"action":"api"}`,
+		}},
+		{OvenMediaEngine{}, "/", jsonType, []string{
+			`{"client":{"address":"192.0.2.7","port":40001,"real_ip":"192.0.2.7"},"request":{"direction":"incoming","protocol":"RTMP","status":"opening","time":"2026-11-22T01:40:00.000Z","url":"rtmp://media.example:1935/app/cam1?token=t0k"}}`,
+			`{"client":{},"request":{"direction":"outgoing","status":"closing","url":"a:///b/c/d/e?f?g"}}`,
+		}},
+		{ZLMediaKit{}, "/on_flow_report", jsonType, []string{
+			`{"app":"live","id":"1","ip":"192.0.2.7","mediaServerId":"z","params":"token=x","player":true,"port":55345,"protocol":"rtsp","schema":"rtsp","stream":"cam1"}`,
+			`{"app":"..","stream":"a//b","player":1}`,
+		}},
+		{ZLMediaKit{}, "/on_play", jsonType, []string{`{"app":"live","id":"1","ip":"192.0.2.7","params":"token=x","schema":"hls","stream":"cam1","vhost":"__defaultVhost__"}`}},
+		{NodeMediaServer{}, "/", nodeType, []string{
+			nodeHook("prePublish"), `{"action":"donePlay","ip":"[::1]:1","query":{"a":[[]]}}`, `{"action":"prePlay","ip":":","query":null}`,
+		}},
 	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		q, err := dialect.Decode(post(contentType), body)
+	for which, decoder := range decoders {
+		for _, seed := range decoder.seeds {
+			f.Add(byte(which), []byte(seed))
+			if q, err := decoder.dialect.Decode(postTo(decoder.path, decoder.contentType), []byte(decoder.seeds[0])); which > 0 && (err != nil || q.Stream() == "") {
+				f.Fatalf("%T refuses its first seed: %v", decoder.dialect, err)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, which byte, body []byte) {
+		decoder := decoders[int(which)%len(decoders)]
+		q, err := decoder.dialect.Decode(postTo(decoder.path, decoder.contentType), body)
 		checkDecoded(t, q, err)
+		if again, againErr := decoder.dialect.Decode(postTo(decoder.path, decoder.contentType), body); (err == nil) != (againErr == nil) || err == nil && !reflect.DeepEqual(q, again) {
+			t.Errorf("decoded as %+v, and then as %+v", q, again)
+		}
 	})
-}
-
-func FuzzAntMediaDecode(f *testing.F) {
-	fuzzDecode(f, AntMedia{}, jsonType,
-		"{\"appName\":null,\"name\":\"r\xe9gie1\",\"streamId\":\"r\xe9gie1\",\"mode\":\"live\",\"queryParams\":\"{token=t0k, a=}\"}",
-		`{"streamId":"a/b","mode":"play","ipAddress":"::ffff:1.2.3.4","metaData":"{}"}`, `{"streamId":"a","mode":["play"]}`)
-}
-
-func FuzzIcecastDecode(f *testing.F) {
-	fuzzDecode(f, Icecast{}, formType,
-		"action=listener_add&server=a&port=1&client=2&mount=%2flive%2eogg%3ftoken%3dgood%26x%3da%2526user%253Devil&user=&pass=&ip=fe80%3a%3a1%25a&agent=-&h=1",
-		"action=stream_auth&mount=%2fa%2f..%2fb&ip=1.2.3.4&admin=1", "action=mount_add&mount=/%00", "mount=%zz", "a;b")
-}
-
-func FuzzRadioMastDecode(f *testing.F) {
-	fuzzDecode(f, RadioMast{}, formType,
-		"action=listener_add&mount=a%3ftoken%3d1&listener-count=7&listener-duration-1day=60&listener-duration-7day=9223372036&referer=x",
-		"action=listener_add&mount=a&listener-duration-7day=-1")
 }
 
 // A printed map that is read is the map: printed again it is the same text, but for the order.

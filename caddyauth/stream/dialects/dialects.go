@@ -143,10 +143,15 @@ func denialText(d stream.Decision) string {
 // refuse writes the status of a denial.
 func refuse(w http.ResponseWriter, d stream.Decision) {
 	status := denialStatus(d)
-	if status == http.StatusMethodNotAllowed {
-		w.Header().Set("Allow", http.MethodPost)
-	}
+	setAllow(w.Header(), status)
 	w.WriteHeader(status)
+}
+
+// setAllow says with a 405 which method is taken (RFC 9110 §15.5.6).
+func setAllow(header http.Header, status int) {
+	if status == http.StatusMethodNotAllowed {
+		header.Set("Allow", http.MethodPost)
+	}
 }
 
 // notification reports whether q asks for nothing.

@@ -67,7 +67,7 @@ func TestEncodeForServers(t *testing.T) {
 		{"srs deny", SRS{}, open, no, 403, jsonBody, `{"code":403}`},
 		{"srs undecodable", SRS{}, nil, malformed, 400, jsonBody, `{"code":400}`},
 		{"srs undecided", SRS{}, nil, unavailable, 503, jsonBody, `{"code":503}`},
-		{"srs another method", SRS{}, nil, method, 405, jsonBody, `{"code":405}`},
+		{"srs another method", SRS{}, nil, method, 405, http.Header{"Content-Type": {"application/json"}, "Allow": {"POST"}}, `{"code":405}`},
 		{"srs never denies with 200", SRS{}, open, wrong, 403, jsonBody, `{"code":403}`},
 		{"srs a client that left", SRS{}, gone, yes, 200, jsonBody, `{"code":0}`},
 		{"srs a recording", SRS{}, notice, yes, 200, jsonBody, `{"code":0}`},

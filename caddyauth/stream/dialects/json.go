@@ -72,6 +72,7 @@ func writeJSON(w http.ResponseWriter, status int, answer any) error {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	setAllow(w.Header(), status)
 	w.WriteHeader(status)
 	_, err = w.Write(body)
 	return err

@@ -1,0 +1,78 @@
+package schemes_test
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/callback/schemes"
+	"github.com/caddyauth/callbacks/caddyauth/testbed"
+)
+
+// While a secret is rotated, senders sign with the old and the new one. Whoever saw such a message can take either
+// signature away, and has another message that holds.
+func TestAMessageSignedWithTwoSecretsPassesOnceWhicheverSignatureIsLeft(t *testing.T) {
+	secret := func() string { return "whsec_" + base64.StdEncoding.EncodeToString([]byte(rand.Text())) }
+	older, newer := schemes.Signing{Secret: secret()}, schemes.Signing{Secret: secret()}
+	private := ed25519.NewKeyFromSeed([]byte(rand.Text() + rand.Text())[:ed25519.SeedSize])
+	asymmetric := schemes.Signing{PrivateKey: "whsk_" + base64.StdEncoding.EncodeToString(private.Seed())}
+	public := "whpk_" + base64.StdEncoding.EncodeToString(private.Public().(ed25519.PublicKey))
+
+	for _, tc := range []struct {
+		name, sender, callbackAuth, header string
+		by                                 [2]schemes.Signing
+		both                               func(one, other string) string
+	}{
+		{
+			"an id and two secrets", "standard_webhooks",
+			"callback_auth standard_webhooks {\nsecret " + older.Secret + "\nsecret " + newer.Secret + "\n}",
+			"Webhook-Signature", [2]schemes.Signing{older, newer},
+			func(one, other string) string { return one + " " + other },
+		},
+		{
+			"an id, a secret and a public key", "standard_webhooks",
+			"callback_auth standard_webhooks {\nsecret " + older.Secret + "\npublic_key " + public + "\n}",
+			"Webhook-Signature", [2]schemes.Signing{older, asymmetric},
+			func(one, other string) string { return one + " " + other },
+		},
+		{
+			"no id and two secrets", "stripe",
+			"callback_auth {\nstripe {\nsecret " + older.Secret + "\nsecret " + newer.Secret + "\n}\nreplay {\nwindow 10m\n}\n}",
+			"Stripe-Signature", [2]schemes.Signing{older, newer},
+			func(one, other string) string {
+				_, pair, _ := strings.Cut(other, ",")
+				return one + "," + pair
+			},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bed := testbed.New(t, site(tc.callbackAuth))
+			for _, order := range [][]int{{2, 0, 1}, {0, 1, 2}, {1, 0, 2}} {
+				id, at := rand.Text(), time.Now()
+				var headers [2]http.Header
+				for i, by := range tc.by {
+					by.ID, by.Now = id, at
+					r := httptest.NewRequest(http.MethodPost, "http://example.com/hook", nil)
+					if err := schemes.Sign(tc.sender, r, []byte(id), by); err != nil {
+						t.Fatal(err)
+					}
+					headers[i] = r.Header
+				}
+				one, other := headers[0].Get(tc.header), headers[1].Get(tc.header)
+				want := http.StatusOK
+				for _, i := range order {
+					r := httptest.NewRequest(http.MethodPost, "http://example.com/hook", strings.NewReader(id))
+					r.Header = headers[0].Clone()
+					r.Header.Set(tc.header, []string{one, other, tc.both(one, other)}[i])
+					expect(t, bed.Do(t, r), want)
+					want = http.StatusConflict
+				}
+			}
+		})
+	}
+}
