@@ -37,7 +37,7 @@ type Decision struct {
 	Scheme string `json:"scheme,omitempty"`
 
 	// Whether the request was accepted or allowed. With report_only a refused one went on all the same.
-	Allowed bool `json:"allowed,omitempty"`
+	Allowed bool `json:"allowed"`
 
 	// What was decided: `allow`, `deny`, `forward`, or `notice` for a notification that asked nothing.
 	Decision string `json:"decision,omitempty"`

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/app"
+	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/caddyauth/callbacks/caddyauth/internal/body"
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/internal/earlydata"
@@ -81,13 +82,15 @@ type Handler struct {
 	StripCredentials bool `json:"strip_credentials,omitempty"`
 
 	// The scheme and host under which senders know this site, such as `https://hooks.example.com`, for schemes that
-	// sign the URL. Set it behind a proxy that changes either. Default: those of the request.
+	// sign the URL. Set it behind a proxy that changes either. Takes `{env.*}` and `{file.*}` placeholders. Default: those
+	// of the request.
 	PublicURL string `json:"public_url,omitempty"`
 
 	// Whether to refuse nothing: what would have been refused is logged and counted, the placeholders are set, and the
 	// next handler is called. It is for the first days of a new endpoint.
 	ReportOnly bool `json:"report_only,omitempty"`
 
+	publicURL  string // resolved
 	guards     []guard
 	keyInURL   bool         // whether a scheme has its credential there
 	replay     *replayGuard // nil: messages may pass as often as they come
@@ -126,7 +129,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		h.MaxBody = DefaultMaxBody
 	}
 	if h.PublicURL != "" {
-		base, err := url.Parse(h.PublicURL)
+		var err error
+		if h.publicURL, err = credential.Text("public_url", h.PublicURL); err != nil {
+			return err
+		}
+		base, err := url.Parse(h.publicURL)
 		if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" ||
 			base.User != nil || base.Path != "" || base.RawQuery != "" || base.ForceQuery || base.Fragment != "" {
 			return fmt.Errorf("public_url is not a scheme and a host alone, such as https://hooks.example.com")
@@ -362,7 +369,7 @@ func (h *Handler) request(r *http.Request) *Request {
 		HTTP:      r,
 		Method:    r.Method,
 		URL:       r.URL,
-		PublicURL: h.PublicURL,
+		PublicURL: h.publicURL,
 		Now:       clock.Now(r.Context()),
 		Upgrade:   isWebSocket(r),
 	}

@@ -286,6 +286,7 @@ http:// {
 	}
 	reverse_proxy RECEIVER {
 		header_up X-Reason {http.callback_auth.reason}
+		header_up X-Sender "[{http.auth.user.id}]"
 	}
 }`)
 	for _, tc := range []struct {
@@ -311,6 +312,13 @@ http:// {
 			accepted(t, result, tc.body)
 			if got := result.Received[0].Header.Get("X-Reason"); got != tc.reason {
 				t.Errorf("reason %q, want %q", got, tc.reason)
+			}
+			want := "[47000001]"
+			if tc.reason != "ok" {
+				want = "[]" // and not the placeholder's name
+			}
+			if got := result.Received[0].Header.Get("X-Sender"); got != want && tc.reason != "body_mismatch" && tc.reason != "too_large" {
+				t.Errorf("the receiver is told that %s sent it, want %s", got, want)
 			}
 		})
 	}

@@ -240,6 +240,7 @@ func TestValuesThatOnlyJSONCanHoldAreRefusedToo(t *testing.T) {
 		"max_body below 0":                    handler(`,"max_body":-1`, good),
 		"max_body that overflows":             handler(`,"max_body":9223372036854775807`, good),
 		"public_url with a path":              handler(`,"public_url":"https://example.com/x"`, good),
+		"public_url from an unset variable":   handler(`,"public_url":"{env.CADDYAUTH_NOT_SET}"`, good),
 		"public_url with user info":           handler(`,"public_url":"https://`+secret+`@example.com"`, good),
 		"replay window below 0":               handler(`,"replay":{"window":-1}`, good),
 		"replay window beyond all time":       handler(`,"replay":{"window":9223372036854775807}`, good),

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -105,6 +106,72 @@ func TestEveryModuleHasAFixtureAndEveryKindOfMistakeToo(t *testing.T) {
 		}
 		if !bytes.Contains(all, []byte(mention)) {
 			t.Errorf("no fixture has %s: %s", mention, id)
+		}
+	}
+}
+
+// Whoever writes JSON by hand, or changes it by the config API, gets what the Caddyfile gives: the fields that it is adapted
+// to are those that the modules read, all of them.
+func TestTheJSONOfACaddyfileIsWhatTheModulesRead(t *testing.T) {
+	for _, path := range fixtures(t) {
+		if strings.HasPrefix(filepath.Base(path), "error_") {
+			continue
+		}
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".caddyfiletest"), func(t *testing.T) {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, config, _ := strings.Cut(string(data), separator)
+			var tree any
+			if err := json.Unmarshal([]byte(config), &tree); err != nil {
+				t.Fatal(err)
+			}
+			roundTrip(t, tree)
+		})
+	}
+}
+
+// roundTrip decodes each module of ours in a config, encodes it again, and compares.
+func roundTrip(t *testing.T, tree any) {
+	t.Helper()
+	list, _ := tree.([]any)
+	for _, item := range list {
+		roundTrip(t, item)
+	}
+	object, _ := tree.(map[string]any)
+	for _, item := range object {
+		roundTrip(t, item)
+	}
+	for key, namespace := range map[string]string{
+		"handler": "http.handlers", "scheme": "http.callback_auth.schemes",
+		"dialect": "http.stream_auth.dialects", "store": "caddyauth.stores",
+	} {
+		name, _ := object[key].(string)
+		info, err := caddy.GetModule(namespace + "." + name)
+		if err != nil || !ours(info) {
+			continue
+		}
+		options := maps.Clone(object)
+		delete(options, key)
+		written, err := json.Marshal(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		module := info.New()
+		if err := caddy.StrictUnmarshalJSON(written, module); err != nil {
+			t.Fatalf("%s: %v", info.ID, err)
+		}
+		encoded, err := json.Marshal(module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read map[string]any
+		if err := json.Unmarshal(encoded, &read); err != nil {
+			t.Fatal(err)
+		}
+		if difference := cmp.Diff(options, read); difference != "" {
+			t.Errorf("%s (- Caddyfile, + what the module read):\n%s", info.ID, difference)
 		}
 	}
 }

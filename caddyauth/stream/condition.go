@@ -126,6 +126,18 @@ func (c *Conditions) features() []Feature {
 
 // provision resolves and compiles the conditions.
 func (c *Conditions) provision(ability Ability, tokens []*Token) error {
+	// In JSON a list may stand there and be empty: taken for no condition, it would let everybody in.
+	for name, values := range map[string][]string{
+		"mode": c.Mode, "app": c.App, "stream": c.Stream, "ip": c.IP, "origin": c.Origin, "transport": c.Transport,
+		"agent": c.Agent, "token": c.Token, "when": c.When,
+	} {
+		if values != nil && len(values) == 0 {
+			return fmt.Errorf("%s is an empty list: leave it out, or name what is to match", name)
+		}
+	}
+	if c.User != nil && len(c.User) == 0 || c.Claim != nil && len(c.Claim) == 0 {
+		return errors.New("user or claim is an empty list: leave it out, or name what is to match")
+	}
 	for _, mode := range c.Mode {
 		if mode != string(Publish) && mode != string(Play) {
 			return fmt.Errorf("mode: '%s' is neither publish nor play", mode)

@@ -102,6 +102,9 @@ type Ability struct {
 	// with FeatureMaxSessions names its sessions; one that neither renews nor closes them needs a lease in the rule.
 	Closes bool
 
+	// NoApps says that this server's streams have no app: it is known to be empty, and an expression may ask for it.
+	NoApps bool
+
 	// Inline says that the request is the client's own, and what it asks for is behind this handler. Decode gets no
 	// body; on an allowance the next handler is called instead of Encode, with the request as it came.
 	Inline bool

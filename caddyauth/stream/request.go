@@ -120,8 +120,19 @@ const MaxNameBytes = 255
 
 // CheckName refuses a name of an app or a stream that two programs could read in two ways: empty, over MaxNameBytes,
 // not UTF-8, with control or invisible formatting characters, with `\`, `?` or `#`, with a replacement character that
-// stands for a lost one, or with an empty segment or a dot segment between its slashes.
+// stands for a lost one, or with an empty segment or a dot segment between its slashes. So it does with one that would be
+// such a name if the server, or what it writes the stream to, took it for percent-encoded: `..%2fcam1`.
 func CheckName(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if decoded, err := url.PathUnescape(name); err == nil && decoded != name {
+		return checkName(decoded)
+	}
+	return nil
+}
+
+func checkName(name string) error {
 	switch {
 	case name == "":
 		return verdict.Errorf(verdict.Malformed, "no stream name")

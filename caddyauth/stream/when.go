@@ -35,6 +35,7 @@ type expression struct {
 	program cel.Program
 	source  *celast.SourceInfo
 	fields  []whenField // those it uses
+	appless bool        // the server has no apps: stream.app is empty, and known to be
 }
 
 // subject is what an expression looks at.
@@ -42,6 +43,7 @@ type whenSubject struct {
 	*Request
 	subject string
 	claims  map[string]any
+	appless bool
 }
 
 // whenField is a field of the variable `stream`.
@@ -56,7 +58,12 @@ type whenField struct {
 
 // whenFields are the fields of `stream`.
 var whenFields = []whenField{
-	{name: "app", kind: cel.StringType, feature: FeatureApp, get: func(s whenSubject) any { return told(s.App) }},
+	{name: "app", kind: cel.StringType, feature: FeatureApp, get: func(s whenSubject) any {
+		if s.appless {
+			return ""
+		}
+		return told(s.App)
+	}},
 	{name: "name", kind: cel.StringType, get: func(s whenSubject) any { return s.Name }},
 	{name: "mode", kind: cel.StringType, get: func(s whenSubject) any { return string(s.Mode) }},
 	{name: "transport", kind: cel.StringType, feature: FeatureTransport, get: func(s whenSubject) any { return told(s.Transport) }},
@@ -199,8 +206,11 @@ func compileWhen(text string, ability Ability) (*expression, error) {
 	if whole {
 		return nil, fmt.Errorf("stream stands without a field in it, such as stream.name: %s", text)
 	}
-	w := &expression{program: program, source: tree.NativeRep().SourceInfo(), fields: fields}
+	w := &expression{program: program, source: tree.NativeRep().SourceInfo(), fields: fields, appless: ability.NoApps}
 	for _, field := range w.fields {
+		if field.feature == FeatureApp && ability.NoApps {
+			continue
+		}
 		if field.feature != "" && !ability.Has(field.feature) {
 			return nil, fmt.Errorf("%s does not tell %s, which stream.%s is", ability.Server, field.feature, field.name)
 		}
@@ -245,6 +255,7 @@ func (w *expression) holds(ctx context.Context, s whenSubject, now time.Time) (b
 	if s.claims == nil {
 		s.claims = map[string]any{}
 	}
+	s.appless = w.appless
 	value, _, err := w.program.ContextEval(ctx, map[string]any{"stream": s, "now": now})
 	if ctx.Err() != nil {
 		return false, verdict.Errorf(verdict.Unavailable, "the expression was not done in time")

@@ -62,18 +62,18 @@ func FuzzWhen(f *testing.F) {
 			}
 			return truth, err
 		}
-		truth, err := holds(w, whenSubject{q, "alice", said})
-		if again, againErr := holds(w, whenSubject{q, "alice", said}); again != truth || (againErr == nil) != (err == nil) {
+		truth, err := holds(w, whenSubject{Request: q, subject: "alice", claims: said})
+		if again, againErr := holds(w, whenSubject{Request: q, subject: "alice", claims: said}); again != truth || (againErr == nil) != (err == nil) {
 			t.Errorf("%q is %t (%v) once and %t (%v) then", text, truth, err, again, againErr)
 		}
-		if other, otherErr := holds(w, whenSubject{q, "", nil}); !w.asksToken() && (other != truth || (otherErr == nil) != (err == nil)) {
+		if other, otherErr := holds(w, whenSubject{Request: q}); !w.asksToken() && (other != truth || (otherErr == nil) != (err == nil)) {
 			t.Errorf("%q asks nothing of the token, and is %t (%v) with one and %t (%v) without", text, truth, err, other, otherErr)
 		}
 		opposite, compileErr := compileWhen("!("+text+"\n)", ability)
 		if compileErr != nil {
 			return // it is too long or too deep now
 		}
-		if not, notErr := holds(opposite, whenSubject{q, "alice", said}); err == nil && notErr == nil && not == truth {
+		if not, notErr := holds(opposite, whenSubject{Request: q, subject: "alice", claims: said}); err == nil && notErr == nil && not == truth {
 			t.Errorf("%q and its opposite are both %t", text, truth)
 		}
 	})

@@ -184,6 +184,9 @@ func isValidation(q *callback.Request) (bool, error) {
 	if len(header.Values("Content-Type")) > 1 || len(header.Values("Aeg-Event-Type")) > 1 {
 		return false, verdict.Errorf(verdict.Malformed, "two Content-Type or aeg-event-type headers")
 	}
+	if header.Get("Content-Type") == "" { // JSON is all that the schemas have
+		return header.Get("Aeg-Event-Type") == validationHeader, nil
+	}
 	mediaType, parameters, err := mime.ParseMediaType(header.Get("Content-Type"))
 	if charset := parameters["charset"]; err == nil && (charset == "" || strings.EqualFold(charset, "utf-8")) {
 		switch mediaType {

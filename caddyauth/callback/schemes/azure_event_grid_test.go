@@ -63,7 +63,7 @@ func TestEventGridDeliveriesInBothSchemas(t *testing.T) {
 		{"no key, another subscription", deliver("POST", "/events", gridEvent, "Content-Type", eventGridType, "aeg-subscription-name", "X"), 401},
 		{"a form", deliver("POST", target, "a=b", "Content-Type", "application/x-www-form-urlencoded", "aeg-subscription-name", "ORDERS"), 415},
 		{"another charset", deliver("POST", target, gridEvent, "Content-Type", "application/json; charset=utf-16", "aeg-subscription-name", "ORDERS"), 415},
-		{"no content type", deliver("POST", target, gridEvent, "aeg-subscription-name", "ORDERS"), 415},
+		{"no content type", deliver("POST", target, gridEvent, "aeg-subscription-name", "ORDERS"), 200},
 		{"two content types", deliver("POST", target, gridEvent, "Content-Type", eventGridType, "Content-Type", "text/plain", "aeg-subscription-name", "ORDERS"), 400},
 		{"a GET", deliver("GET", target, "", "aeg-subscription-name", "ORDERS"), 405},
 	} {

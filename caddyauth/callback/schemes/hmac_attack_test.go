@@ -267,7 +267,12 @@ func TestURLsAreVerifiedBehindAProxyThatEndsTLS(t *testing.T) {
 			front := httptest.NewTLSServer(proxy)
 			defer front.Close()
 			for _, public := range []string{"https://hooks.example.com", "https://hooks.example.com:443", front.URL} {
-				bed = testbed.Run(t, strings.ReplaceAll(config, "PUBLIC", public))
+				written := public
+				if public == front.URL {
+					t.Setenv("CADDYAUTH_TEST_PUBLIC_URL", public)
+					written = "{env.CADDYAUTH_TEST_PUBLIC_URL}"
+				}
+				bed = testbed.Run(t, strings.ReplaceAll(config, "PUBLIC", written))
 				for _, called := range []string{"https://hooks.example.com", "https://hooks.example.com:443", front.URL} {
 					address, _ := url.Parse(called + "/cb/a%2Fb?b=2&a=1")
 					r := &http.Request{Method: "POST", URL: address, Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}

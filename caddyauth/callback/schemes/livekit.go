@@ -6,9 +6,11 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
+	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 
@@ -31,6 +33,9 @@ type LiveKit struct {
 	// The API keys, and their secrets.
 	Accounts []Account `json:"accounts,omitempty"`
 
+	// How far LiveKit's clock may be from this machine's, both ways. Default: `1m`.
+	Tolerance caddy.Duration `json:"tolerance,omitempty"`
+
 	policy jose.Policy
 }
 
@@ -44,6 +49,12 @@ func (LiveKit) CaddyModule() caddy.ModuleInfo {
 
 // Provision resolves the secrets.
 func (l *LiveKit) Provision(ctx caddy.Context) error {
+	if l.Tolerance < 0 {
+		return errors.New("tolerance is negative")
+	}
+	if l.Tolerance == 0 {
+		l.Tolerance = caddy.Duration(clockLeeway)
+	}
 	secrets, err := resolveAccounts(ctx.Logger(), l.Accounts, nil)
 	if err != nil {
 		return err
@@ -61,7 +72,7 @@ func (l *LiveKit) Provision(ctx caddy.Context) error {
 			}
 			return keys, nil
 		},
-		Leeway:        clockLeeway,
+		Leeway:        time.Duration(l.Tolerance),
 		RequireExpiry: true,
 	}
 	return l.policy.Check()
@@ -74,7 +85,7 @@ func (l *LiveKit) Traits() callback.Traits {
 		Places:     []callback.Place{{Header: "Authorization"}},
 		Challenge:  bearerChallenge,
 		Window:     liveKitLifetime,
-		Leeway:     clockLeeway,
+		Leeway:     time.Duration(l.Tolerance),
 		Identified: true,
 	}
 }
@@ -116,7 +127,8 @@ func (l *LiveKit) Verify(q *callback.Request) callback.Verdict {
 // UnmarshalCaddyfile sets up the scheme from Caddyfile tokens. Syntax:
 //
 //	livekit {
-//		account <api_key> <secret>...
+//		account   <api_key> <secret>...
+//		tolerance <duration>
 //	}
 func (l *LiveKit) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its own name
@@ -124,14 +136,20 @@ func (l *LiveKit) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if d.Val() != "account" {
+		switch d.Val() {
+		case "account":
+			account, err := parseAccount(d)
+			if err != nil {
+				return err
+			}
+			l.Accounts = append(l.Accounts, account)
+		case "tolerance":
+			if err := credential.Duration(d, &l.Tolerance); err != nil {
+				return err
+			}
+		default:
 			return d.Errf("unknown option '%s' of livekit", d.Val())
 		}
-		account, err := parseAccount(d)
-		if err != nil {
-			return err
-		}
-		l.Accounts = append(l.Accounts, account)
 	}
 	return nil
 }

@@ -33,6 +33,9 @@ type MessageBird struct {
 	// The signing keys; any of them matches. Values take `{env.*}` and `{file.*}` placeholders.
 	Secrets []credential.Secret `json:"secrets,omitempty"`
 
+	// How far MessageBird's clock may be from this machine's, both ways. Default: `1m`.
+	Tolerance caddy.Duration `json:"tolerance,omitempty"`
+
 	policy jose.Policy
 }
 
@@ -46,8 +49,13 @@ func (MessageBird) CaddyModule() caddy.ModuleInfo {
 
 // Provision resolves the secrets.
 func (m *MessageBird) Provision(ctx caddy.Context) error {
-	if len(m.Secrets) == 0 {
+	switch {
+	case len(m.Secrets) == 0:
 		return errors.New("messagebird needs a secret")
+	case m.Tolerance < 0:
+		return errors.New("tolerance is negative")
+	case m.Tolerance == 0:
+		m.Tolerance = caddy.Duration(clockLeeway)
 	}
 	values, err := credential.Resolve("secret", m.Secrets, nil)
 	if err != nil {
@@ -59,7 +67,7 @@ func (m *MessageBird) Provision(ctx caddy.Context) error {
 		Algorithms:    []string{"HS256", "HS384", "HS512"},
 		Keys:          func(context.Context, *jose.Token) ([]jose.Key, error) { return keys, nil },
 		Issuers:       []string{"MessageBird"},
-		Leeway:        clockLeeway,
+		Leeway:        time.Duration(m.Tolerance),
 		RequireExpiry: true,
 	}
 	return m.policy.Check()
@@ -72,7 +80,7 @@ func (m *MessageBird) Traits() callback.Traits {
 		Places:    []callback.Place{{Header: messageBirdHeader}},
 		Challenge: signatureChallenge,
 		Window:    messageBirdWindow,
-		Leeway:    clockLeeway,
+		Leeway:    time.Duration(m.Tolerance),
 		Replay:    true,
 	}
 }
@@ -124,7 +132,8 @@ func (m *MessageBird) Verify(q *callback.Request) callback.Verdict {
 // UnmarshalCaddyfile sets up the scheme from Caddyfile tokens. Syntax:
 //
 //	messagebird {
-//		secret <value> [<label>]
+//		secret    <value> [<label>]
+//		tolerance <duration>
 //	}
 func (m *MessageBird) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // its own name
@@ -132,14 +141,20 @@ func (m *MessageBird) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if d.Val() != "secret" {
+		switch d.Val() {
+		case "secret":
+			value, err := credential.Parse(d)
+			if err != nil {
+				return err
+			}
+			m.Secrets = append(m.Secrets, value)
+		case "tolerance":
+			if err := credential.Duration(d, &m.Tolerance); err != nil {
+				return err
+			}
+		default:
 			return d.Errf("unknown option '%s' of messagebird", d.Val())
 		}
-		value, err := credential.Parse(d)
-		if err != nil {
-			return err
-		}
-		m.Secrets = append(m.Secrets, value)
 	}
 	return nil
 }

@@ -489,6 +489,33 @@ func TestSenderConfigurationsThatPretendAreRefused(t *testing.T) {
 	}
 }
 
+// The tokens of these senders have a time that they end at: tolerance is how far the clocks may be apart.
+func TestToleranceOfSendersWithTokens(t *testing.T) {
+	for _, v := range vectors(t) {
+		if v.Name != "livekit" && v.Name != "messagebird" {
+			continue
+		}
+		t.Run(v.Name, func(t *testing.T) {
+			late := time.Unix(v.Now, 0).Add(time.Hour)
+			if got := send(mustLoad(t, v.Sender, v.Options...), v.request(), v.Body, late); got.Reason != verdict.Expired {
+				t.Errorf("an hour late: %s", got.Reason)
+			}
+			patient := mustLoad(t, v.Sender, append(slices.Clone(v.Options), "tolerance 2h")...)
+			if got := send(patient, v.request(), v.Body, late); !got.OK() {
+				t.Errorf("an hour late, with a tolerance of two: %s", got.Reason)
+			}
+			if leeway := patient.Traits().Leeway; leeway != 2*time.Hour {
+				t.Errorf("replay memory is told of %s", leeway)
+			}
+			for _, line := range []string{"tolerance 0", "tolerance -1m", "tolerance", "tolerance 1m\ntolerance 1m"} {
+				if _, err := load(t, v.Sender, append(slices.Clone(v.Options), strings.Split(line, "\n")...)...); err == nil {
+					t.Errorf("%s is accepted", line)
+				}
+			}
+		})
+	}
+}
+
 // The id that replay memory is to keep is the signed one, and a copy under another id is refused.
 func TestAttacksOnMessageIDs(t *testing.T) {
 	for _, name := range []string{"standard_webhooks", "gitlab_signing", "twitch", "messagebird"} {

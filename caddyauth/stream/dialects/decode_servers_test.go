@@ -373,6 +373,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"ovenmediaengine: another direction", "/", jsonType, OvenMediaEngine{}, `{` + strings.Replace(oven, "incoming", "Incoming", 1) + `}`, 400},
 		{"ovenmediaengine: no stream", "/", jsonType, OvenMediaEngine{}, `{` + strings.Replace(oven, "/app/cam1", "/app", 1) + `}`, 400},
 		{"ovenmediaengine: a slash in a name", "/", jsonType, OvenMediaEngine{}, `{` + strings.Replace(oven, "/app/cam1", "/app/a%2Fcam1", 1) + `}`, 400},
+		{"ovenmediaengine: a file that climbs out of its stream", "/", jsonType, OvenMediaEngine{}, `{` + strings.Replace(oven, "/app/cam1", "/app/cam1/%2e./cam2", 1) + `}`, 400},
 		{"ovenmediaengine: no URL", "/", jsonType, OvenMediaEngine{}, `{` + strings.Replace(oven, "rtmp://", "", 1) + `}`, 400},
 		{"ovenmediaengine: no request", "/", jsonType, OvenMediaEngine{}, `{"client":{"address":"192.0.2.7"}}`, 400},
 		{"ovenmediaengine: a client that is no object", "/", jsonType, OvenMediaEngine{}, `{"client":"192.0.2.7","request":{}}`, 400},

@@ -44,6 +44,7 @@ func (Icecast) Can() stream.Ability {
 			stream.FeatureMaxSessions,
 		},
 		Sources: []stream.Source{{From: "query", Name: "token"}, {From: "password"}},
+		NoApps:  true,
 		Closes:  true,
 	}
 }

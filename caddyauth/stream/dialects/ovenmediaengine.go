@@ -157,6 +157,12 @@ func parseOvenURL(text string) (ovenURL, error) {
 	if errors.Join(err, other) != nil || strings.Contains(u.app+u.name, "/") {
 		return ovenURL{}, malformed
 	}
+	// A file above its stream would be another stream's.
+	for segment := range strings.SplitSeq(u.file, "/") {
+		if decoded, err := url.PathUnescape(segment); err != nil || decoded == "." || decoded == ".." {
+			return ovenURL{}, malformed
+		}
+	}
 	return u, nil
 }
 

@@ -39,6 +39,7 @@ func (RadioMast) Can() stream.Ability {
 			stream.FeatureTimeLimit, stream.FeatureMaxSessions, stream.FeaturePreroll, stream.FeaturePostroll, stream.FeatureRedirect,
 		},
 		Sources: []stream.Source{{From: "query", Name: "token"}, {From: "password"}},
+		NoApps:  true,
 	}
 }
 
