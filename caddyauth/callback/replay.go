@@ -46,6 +46,7 @@ type replayGuard struct {
 	Replay
 	store  store.Store
 	logger *zap.Logger
+	slow   renewals
 }
 
 // provision gives the guard that r asks for; nil if messages may pass as often as they come. r may be nil.
@@ -108,9 +109,12 @@ type reservation struct {
 	owner  store.Owner
 	window time.Duration
 
-	mu    sync.Mutex
-	renew *time.Timer
-	done  bool
+	mu   sync.Mutex
+	done bool
+
+	begun         time.Time // of the lease; what follows is of renewals
+	before, after *reservation
+	isListed      bool
 }
 
 // reserve claims the id of an accepted message. It returns the verdict that stands then: a message that was seen is
@@ -130,8 +134,10 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 	// The id counts under the scheme that it is of: the name of another, which accepted the request too, could be the
 	// sender's choice of an `any`.
 	res := &reservation{
-		guard: g, key: store.Key("replay", v.idScheme, v.Account, v.ID), owner: store.NewOwner(),
-		window: max(time.Duration(g.Window), v.Until.Sub(clock.Now(ctx))),
+		guard: g, key: store.Key("replay", v.idScheme, v.Account, v.ID), owner: store.NewOwner(), window: time.Duration(g.Window),
+	}
+	if !v.Until.IsZero() {
+		res.window = max(res.window, v.Until.Sub(clock.Now(ctx)))
 	}
 	if res.window > maxWindow {
 		return refuse(verdict.Errorf(verdict.BadClaim, "the message could pass again for longer than its id is kept"))
@@ -158,10 +164,7 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 		}
 		return refuse(refusal)
 	}
-	// A receiver that takes longer than the lease still has the id to itself.
-	res.mu.Lock()
-	defer res.mu.Unlock()
-	res.renew = time.AfterFunc(store.ReservationLease/2, res.extend)
+	g.slow.add(res)
 	return res, v
 }
 
@@ -175,7 +178,6 @@ func (res *reservation) extend() {
 	if _, err := res.guard.store.Reserve(context.Background(), res.key, res.owner, res.window); err != nil {
 		res.guard.fail("reserve", err)
 	}
-	res.renew.Reset(store.ReservationLease / 2)
 }
 
 // end keeps or releases the id, once. It does nothing where nothing was reserved.
@@ -189,7 +191,7 @@ func (res *reservation) end(delivered bool) {
 		return
 	}
 	res.done = true
-	res.renew.Stop()
+	res.guard.slow.remove(res)
 	if !delivered {
 		res.guard.release(res)
 		return
@@ -215,7 +217,7 @@ func (res *reservation) deliver(w http.ResponseWriter, r *http.Request, next cad
 	if res == nil {
 		return next.ServeHTTP(w, r)
 	}
-	answer := &statusWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, switched: func() { res.end(true) }}
+	answer := &statusWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, reservation: res}
 	err := next.ServeHTTP(answer, r)
 	// A handler that writes nothing and has no error is an empty 200.
 	res.end(err == nil && (answer.status == 0 || answer.status >= 200 && answer.status <= 299))
@@ -224,15 +226,15 @@ func (res *reservation) deliver(w http.ResponseWriter, r *http.Request, next cad
 
 // statusWriter takes note of the status of an answer.
 type statusWriter struct {
-	*caddyhttp.ResponseWriterWrapper
-	status   int
-	switched func() // called on 101: a WebSocket lasts, and its handshake is over
+	caddyhttp.ResponseWriterWrapper
+	reservation *reservation
+	status      int
 }
 
 // WriteHeader takes note of the status.
 func (s *statusWriter) WriteHeader(status int) {
-	if status == http.StatusSwitchingProtocols {
-		s.switched()
+	if status == http.StatusSwitchingProtocols { // a WebSocket lasts, and its handshake is over
+		s.reservation.end(true)
 	}
 	if s.status == 0 && status >= 200 {
 		s.status = status
