@@ -50,6 +50,7 @@ type replayGuard struct {
 	Replay
 	store   store.Store
 	logger  *zap.Logger
+	slow    renewals
 	errands errands
 }
 
@@ -112,13 +113,17 @@ func (r *Replay) window(guards []guard) (window time.Duration, on bool, err erro
 // reservation is a message that is in flight.
 type reservation struct {
 	guard  *replayGuard
-	keys   [][32]byte // one for each name that the message may be known by
+	keys   [][32]byte  // one for each name that the message may be known by
+	room   [1][32]byte // for keys: nearly every message has one name
 	owner  store.Owner
 	window time.Duration
 
-	mu    sync.Mutex
-	renew *time.Timer
-	done  bool
+	mu   sync.Mutex
+	done bool
+
+	begun         time.Time // of the lease; what follows is of renewals
+	before, after *reservation
+	isListed      bool
 }
 
 // reserve claims the id of an accepted message. It returns the verdict that stands then: a message that was seen is
@@ -137,7 +142,10 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 	}
 	// The id counts under the scheme that it is of: the name of another, which accepted the request too, could be the
 	// sender's choice of an `any`.
-	res := &reservation{guard: g, owner: store.NewOwner(), window: max(time.Duration(g.Window), v.Until.Sub(clock.Now(ctx)))}
+	res := &reservation{guard: g, owner: store.NewOwner(), window: time.Duration(g.Window)}
+	if !v.Until.IsZero() {
+		res.window = max(res.window, v.Until.Sub(clock.Now(ctx)))
+	}
 	if res.window > maxWindow {
 		return refuse(verdict.Errorf(verdict.BadClaim, "the message could pass again for longer than its id is kept"))
 	}
@@ -151,10 +159,7 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 		}
 		return refuse(verdict.Errorf(verdict.Unavailable, "the replay store cannot tell"))
 	case state == store.Fresh:
-		// A receiver that takes longer than the lease still has the id to itself.
-		res.mu.Lock()
-		defer res.mu.Unlock()
-		res.renew = time.AfterFunc(store.ReservationLease/2, res.extend)
+		g.slow.add(res)
 		return res, v
 	}
 	if err := g.release(res); err != nil {
@@ -177,8 +182,7 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 // take reserves all names of a message, or says what became of the first one that somebody else has. Copies take them in
 // the same order, so that one of them passes. res.keys are then those that may be reserved.
 func (res *reservation) take(ctx context.Context, v Verdict) (store.State, error) {
-	keys := make([][32]byte, 0, 1+len(v.Others))
-	keys = append(keys, store.Key("replay", v.idScheme, v.Account, v.ID))
+	keys := append(res.room[:0], store.Key("replay", v.idScheme, v.Account, v.ID))
 	for _, name := range v.Others {
 		keys = append(keys, store.Key("replay", v.idScheme, name.Account, name.ID))
 	}
@@ -219,7 +223,6 @@ func (res *reservation) extend() {
 			res.guard.fail("reserve", err)
 		}
 	}
-	res.renew.Reset(store.ReservationLease / 2)
 }
 
 // end keeps or releases the id, once. It does nothing where nothing was reserved.
@@ -233,7 +236,7 @@ func (res *reservation) end(delivered bool) {
 		return
 	}
 	res.done = true
-	res.renew.Stop()
+	res.guard.slow.remove(res)
 	if !delivered {
 		if err := res.guard.release(res); err != nil {
 			res.guard.fail("release", err)
@@ -272,7 +275,7 @@ func (res *reservation) deliver(w http.ResponseWriter, r *http.Request, next cad
 	if res == nil {
 		return next.ServeHTTP(w, r)
 	}
-	answer := &statusWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, switched: func() { res.end(true) }}
+	answer := &statusWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, reservation: res}
 	err := next.ServeHTTP(answer, r)
 	// A handler that writes nothing and has no error is an empty 200.
 	res.end(err == nil && (answer.status == 0 || answer.status >= 200 && answer.status <= 299))
@@ -281,15 +284,15 @@ func (res *reservation) deliver(w http.ResponseWriter, r *http.Request, next cad
 
 // statusWriter takes note of the status of an answer.
 type statusWriter struct {
-	*caddyhttp.ResponseWriterWrapper
-	status   int
-	switched func() // called on 101: a WebSocket lasts, and its handshake is over
+	caddyhttp.ResponseWriterWrapper
+	reservation *reservation
+	status      int
 }
 
 // WriteHeader takes note of the status.
 func (s *statusWriter) WriteHeader(status int) {
-	if status == http.StatusSwitchingProtocols {
-		s.switched()
+	if status == http.StatusSwitchingProtocols { // a WebSocket lasts, and its handshake is over
+		s.reservation.end(true)
 	}
 	if s.status == 0 && status >= 200 {
 		s.status = status

@@ -2,6 +2,7 @@ package callback
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,13 +11,15 @@ import (
 func TestErrandsAreBoundedAndEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var e errands
-		away, calls, done := true, 0, 0
+		var away atomic.Bool
+		var calls, done atomic.Int64
+		away.Store(true)
 		call := func() error {
-			calls++
-			if away {
+			calls.Add(1)
+			if away.Load() {
 				return errors.New("away")
 			}
-			done++
+			done.Add(1)
 			return nil
 		}
 		keep := time.Now().Add(time.Hour)
@@ -29,16 +32,16 @@ func TestErrandsAreBoundedAndEnd(t *testing.T) {
 		}
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		if len(e.list) == 0 || calls > int(5*time.Minute/longestRest)+10 {
-			t.Errorf("%d errands left after %d calls", len(e.list), calls)
+		if len(e.list) == 0 || calls.Load() > int64(5*time.Minute/longestRest)+10 {
+			t.Errorf("%d errands left after %d calls", len(e.list), calls.Load())
 		}
-		away = false
+		away.Store(false)
 		time.Sleep(longestRest)
 		synctest.Wait()
-		if done != 1 || len(e.list) != 0 || e.running {
-			t.Errorf("%d done and %d left: only one still mattered", done, len(e.list))
+		if done.Load() != 1 || len(e.list) != 0 || e.running {
+			t.Errorf("%d done and %d left: only one still mattered", done.Load(), len(e.list))
 		}
-		away = true
+		away.Store(true)
 		e.add(time.Now().Add(time.Minute), call)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()

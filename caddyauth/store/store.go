@@ -84,14 +84,13 @@ var ErrFull = errors.New("the store is full")
 // Key returns the digest (SHA-256, FIPS 180-4) that stands for parts, in their order. Each part goes in with its length
 // before it, so that ("a", "bc") and ("ab", "c") are different keys.
 func Key(parts ...string) [32]byte {
-	h := sha256.New()
-	var length [8]byte
+	var usual [256]byte // on the stack
+	text := usual[:0]
 	for _, part := range parts {
-		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-		h.Write(length[:])
-		h.Write([]byte(part))
+		text = binary.BigEndian.AppendUint64(text, uint64(len(part)))
+		text = append(text, part...)
 	}
-	return [32]byte(h.Sum(nil))
+	return sha256.Sum256(text)
 }
 
 // Owner tells one reservation of an id from another, so that a late Release cannot remove somebody else's.

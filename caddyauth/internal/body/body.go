@@ -46,8 +46,7 @@ func (b *Buffers) Capture(w http.ResponseWriter, r *http.Request, limit int64, w
 	}
 
 	// Not every connection has deadlines (a recorder in a test has none); the server's own timeouts hold all the same.
-	control := http.NewResponseController(w)
-	slow := b.begin(control, within)
+	slow := b.begin(w, within)
 
 	original := r.Body
 	pool, memory := b.get(r.ContentLength)
@@ -58,9 +57,9 @@ func (b *Buffers) Capture(w http.ResponseWriter, r *http.Request, limit int64, w
 	switch hasDeadline := b.end(slow); {
 	case failed && slow != nil:
 		// Before answering, net/http reads what is left of a body, and would wait for a slow one.
-		_ = control.SetReadDeadline(slow.until)
+		_ = http.NewResponseController(w).SetReadDeadline(slow.until)
 	case hasDeadline:
-		_ = control.SetReadDeadline(time.Time{})
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	}
 
 	switch {

@@ -16,18 +16,18 @@ type watch struct {
 
 // read is a body that is being read.
 type read struct {
-	control *http.ResponseController
-	until   time.Time
-	over    bool
+	w     http.ResponseWriter
+	until time.Time
+	over  bool
 }
 
 // begin watches a read that is to take no longer than within, and at most a second more. It does nothing, and gives nil,
 // where within is 0.
-func (w *watch) begin(control *http.ResponseController, within time.Duration) *read {
+func (w *watch) begin(writer http.ResponseWriter, within time.Duration) *read {
 	if within <= 0 {
 		return nil
 	}
-	r := &read{control: control, until: time.Now().Add(within)}
+	r := &read{w: writer, until: time.Now().Add(within)}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.reads == nil {
@@ -60,7 +60,7 @@ func (w *watch) look(again time.Duration) {
 	now := time.Now()
 	for r := range w.reads {
 		if !r.over && !now.Before(r.until) {
-			r.over = r.control.SetReadDeadline(now) == nil
+			r.over = http.NewResponseController(r.w).SetReadDeadline(now) == nil
 		}
 	}
 	if w.running = len(w.reads) > 0; w.running {
