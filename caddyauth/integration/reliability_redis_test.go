@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -164,7 +165,7 @@ func (m *middle) serve(conn net.Conn) {
 	}
 	m.track(conn, true)
 	defer m.track(conn, false)
-	server, err := net.Dial("tcp", m.server)
+	server, err := net.DialTimeout("tcp", m.server, 100*time.Millisecond) // a stopped one takes no more at some time
 	if err != nil {
 		return
 	}
