@@ -257,6 +257,7 @@ func FuzzDecode(f *testing.F) {
 		{OvenMediaEngine{}, "/", jsonType, []string{
 			`{"client":{"address":"192.0.2.7","port":40001,"real_ip":"192.0.2.7"},"request":{"direction":"incoming","protocol":"RTMP","status":"opening","time":"2026-11-22T01:40:00.000Z","url":"rtmp://media.example:1935/app/cam1?token=t0k"}}`,
 			`{"client":{},"request":{"direction":"outgoing","status":"closing","url":"a:///b/c/d/e?f?g"}}`,
+			"\x00" + strings.Repeat("=", 1024),
 		}},
 		{ZLMediaKit{}, "/on_flow_report", jsonType, []string{
 			`{"app":"live","id":"1","ip":"192.0.2.7","mediaServerId":"z","params":"token=x","player":true,"port":55345,"protocol":"rtsp","schema":"rtsp","stream":"cam1"}`,
