@@ -57,9 +57,13 @@ func (r *results) markdown() string {
 	for _, row := range r.cpu {
 		theirs := median(row.added(haproxyCheck, haproxyPlain))
 		for _, of := range []struct{ with, without kind }{
-			{caddyPlain, caddyPlain}, {caddyGate, caddyPlain}, {caddyReplay, caddyPlain},
-			{caddyBuffered, caddyBuffered}, {caddyGateBuffered, caddyBuffered},
-			{haproxyPlain, haproxyPlain}, {haproxyCheck, haproxyPlain},
+			{caddyPlain, caddyPlain},
+			{caddyGate, caddyPlain},
+			{caddyReplay, caddyPlain},
+			{caddyBuffered, caddyBuffered},
+			{caddyGateBuffered, caddyBuffered},
+			{haproxyPlain, haproxyPlain},
+			{haproxyCheck, haproxyPlain},
 		} {
 			row.line(&b, of.with, of.without, theirs)
 		}
