@@ -85,8 +85,9 @@ func (s *secretUses) add(name secretName) *secretUse {
 }
 
 func (s *secretUses) list() []SecretUse {
-	uses := []SecretUse{}
-	for name, use := range s.uses() {
+	known := s.uses()
+	uses := make([]SecretUse, 0, len(known))
+	for name, use := range known {
 		uses = append(uses, SecretUse{Scheme: name.scheme, Key: name.key, Count: use.count.Load(), Last: time.Unix(0, use.last.Load()).UTC()})
 	}
 	slices.SortFunc(uses, func(a, b SecretUse) int {

@@ -10,7 +10,7 @@ import (
 // each token.
 const maxSeries = 512
 
-// series are what was made or found for some labels, so that a request finds it without a lock, and without hashing all
+// series are what was found for some labels, so that a request finds it without a lock, and without hashing all
 // the labels again. The zero value is ready.
 type series[T any] struct {
 	mu    sync.Mutex
@@ -20,8 +20,8 @@ type series[T any] struct {
 // labels are the values of up to four labels.
 type labels [4]string
 
-// of gives what belongs to these labels. make makes or finds it the first time, or each time where there are too many.
-func (s *series[T]) of(l labels, make func(labels) T) T {
+// of gives what belongs to these labels. find is asked the first time, or each time where there are too many.
+func (s *series[T]) of(l labels, find func(labels) T) T {
 	if known := s.known.Load(); known != nil {
 		if found, ok := (*known)[l]; ok {
 			return found
@@ -35,11 +35,11 @@ func (s *series[T]) of(l labels, make func(labels) T) T {
 			return found
 		}
 		if len(*known) >= maxSeries {
-			return make(l)
+			return find(l)
 		}
 		maps.Copy(next, *known)
 	}
-	next[l] = make(l)
+	next[l] = find(l)
 	s.known.Store(&next)
 	return next[l]
 }

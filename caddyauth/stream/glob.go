@@ -2,6 +2,7 @@ package stream
 
 import (
 	"errors"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -14,7 +15,8 @@ var errGlob = errors.New("not a pattern: it is empty, longer than 511 bytes or n
 // glob is a pattern for whole texts, case-sensitive: `*` stands for any characters but the separator, `**` for any
 // characters at all. There is no escape: these names have no stars.
 type glob struct {
-	steps     []step
+	steps     []step // none: it has no star, and stands for plain
+	plain     string
 	separator byte
 }
 
@@ -36,6 +38,9 @@ const (
 func compileGlob(pattern string, separator byte) (glob, error) {
 	if pattern == "" || len(pattern) > maxGlobBytes || !utf8.ValidString(pattern) {
 		return glob{}, errGlob
+	}
+	if strings.IndexByte(pattern, '*') < 0 {
+		return glob{plain: pattern}, nil
 	}
 	g := glob{separator: separator}
 	for i := 0; i < len(pattern); i++ {
@@ -60,6 +65,9 @@ func compileGlob(pattern string, separator byte) (glob, error) {
 // match reports whether all of text is of the pattern. It looks at each byte of text once, for all places in the
 // pattern together: going back would let a pattern with many stars take time without end.
 func (g glob) match(text string) bool {
+	if g.steps == nil {
+		return text == g.plain
+	}
 	places := make([]bool, 2*(len(g.steps)+1))
 	here, next := places[:len(g.steps)+1], places[len(g.steps)+1:]
 	here[0] = true

@@ -192,8 +192,12 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (q *Request, d D
 	if err = q.Check(); err != nil {
 		return nil, Deny(err)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), decideWithin)
-	defer cancel()
+	ctx := r.Context()
+	if h.policy.waits || q.Event == Close { // which the store is told
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, decideWithin)
+		defer cancel()
+	}
 	if q.Event == Close || q.Event == Notice {
 		if q.Event == Close && !h.ReportOnly {
 			h.policy.end(ctx, q, clock.Now(ctx))
@@ -278,13 +282,7 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, start time.Tim
 	}
 
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		const prefix = "http.stream_auth."
-		repl.Set(prefix+"decision", decision)
-		repl.Set(prefix+"rule", d.Rule)
-		repl.Set(prefix+"reason", string(d.Code))
-		repl.Set(prefix+"stream", stream)
-		repl.Set(prefix+"mode", mode)
-		repl.Set(prefix+"dialect", h.name)
+		setPlaceholders(ctx, repl, said{decision, d.Rule, string(d.Code), stream, mode, h.name})
 		if (d.Allow || d.Forward) && d.Subject != "" && cleanText(d.Subject) == d.Subject {
 			repl.Set("http.auth.user.id", d.Subject) // cleaned, it could be another's name
 		}

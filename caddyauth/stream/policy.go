@@ -25,6 +25,7 @@ type policy struct {
 	tokens  []*Token
 	allow   bool // the fallback
 	limits  bool // whether the server can end an allowance
+	waits   bool // whether a decision may wait for others
 	observe bool // whether nothing is denied, and no session counted
 
 	dialect string
@@ -61,11 +62,13 @@ func (p *policy) provision(ctx caddy.Context, ability Ability) error {
 		if labels[label] {
 			return fmt.Errorf("rule %s: the name stands for something else already", label)
 		}
-		labels[label] = true
+		labels[label], rule.known = true, label
 		if err := rule.provision(ability, p.tokens); err != nil {
 			return fmt.Errorf("rule %s: %w", label, err)
 		}
+		p.waits = p.waits || rule.waits()
 	}
+	p.waits = p.waits || slices.ContainsFunc(p.tokens, (*Token).waits)
 	return nil
 }
 
@@ -76,20 +79,21 @@ type evaluation struct {
 	q   *Request
 	now time.Time
 
-	presented map[*Token]presented
+	presented []presented    // by the place of the token block
 	refusal   *verdict.Error // the first credential that was refused, else that there was none
 	left      time.Duration  // how long an allowance lasts, by the rules that deny
 }
 
 // presented is what a token block says to the request's credential.
 type presented struct {
+	judged   bool
 	accepted *accepted
 	err      error
 }
 
 // decide asks the rules in their order; the first whose conditions all hold decides.
 func (p *policy) decide(ctx context.Context, q *Request, now time.Time) Decision {
-	e := &evaluation{policy: p, ctx: ctx, q: q, now: now, presented: make(map[*Token]presented), left: never}
+	e := &evaluation{policy: p, ctx: ctx, q: q, now: now, presented: make([]presented, len(p.tokens)), left: never}
 	var steps []app.Step
 	for i, rule := range p.rules {
 		m, err := rule.judge(e)
@@ -224,11 +228,11 @@ func (e *evaluation) refuse(err error) error {
 func (e *evaluation) findToken(rule *Rule) (found bool, a *accepted, err error) {
 	var undecided error
 	absent := rule.wantsAbsent()
-	for _, t := range e.tokens {
+	for i, t := range e.tokens {
 		if !rule.takes(t) && !absent {
 			continue
 		}
-		p := e.present(t)
+		p := e.present(i)
 		switch {
 		case p.err == nil:
 			absent = false
@@ -250,11 +254,11 @@ func (e *evaluation) findToken(rule *Rule) (found bool, a *accepted, err error) 
 }
 
 // present judges the credential by one token block, once.
-func (e *evaluation) present(t *Token) presented {
-	p, ok := e.presented[t]
-	if !ok {
-		p.accepted, p.err = t.judge(e.ctx, e.q, e.now)
-		e.presented[t] = p
+func (e *evaluation) present(i int) presented {
+	p := &e.presented[i]
+	if !p.judged {
+		p.judged = true
+		p.accepted, p.err = e.tokens[i].judge(e.ctx, e.q, e.now)
 	}
-	return p
+	return *p
 }

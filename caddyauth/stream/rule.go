@@ -21,15 +21,23 @@ type Rule struct {
 
 	Conditions
 	Effects
+
+	known string // the label, once it is provisioned
 }
 
 // label is the rule's name; i is its place among all rules, from 0.
 func (r *Rule) label(i int) string {
-	if r.Name != "" {
+	switch {
+	case r.known != "":
+		return r.known
+	case r.Name != "":
 		return r.Name
 	}
 	return fmt.Sprintf("%s-%d", r.Action, i+1)
 }
+
+// waits reports whether to judge by the rule may take others: a queue for password hashes, a store, an expression.
+func (r *Rule) waits() bool { return r.checker != nil || r.MaxSessions != nil || len(r.when) > 0 }
 
 // denies says which of the two actions the rule has.
 func (r *Rule) denies() bool { return r.Action == "deny" }

@@ -123,6 +123,9 @@ func (t *Token) provision(ctx caddy.Context, ability Ability) error {
 	return nil
 }
 
+// waits reports whether the check may take another server.
+func (t *Token) waits() bool { return t.OAuth2 != nil || t.JWT != nil && t.JWT.Waits() }
+
 // cleanup lets go of keys that others publish, and of connections to authorization servers.
 func (t *Token) cleanup() error {
 	switch {

@@ -280,6 +280,9 @@ func (j *JWT) Skew() time.Duration {
 	return j.policy.Leeway
 }
 
+// Waits reports whether Verify may have to fetch keys first.
+func (j *JWT) Waits() bool { return j.isShared() }
+
 // Verify checks a token. Its errors are of package verdict; on one that a genuine token came to, the token is returned
 // too.
 func (j *JWT) Verify(ctx context.Context, compact string, now time.Time) (*jose.Token, error) {

@@ -30,11 +30,12 @@ type load struct {
 }
 
 // newLoad makes requests for s with bodies of this many bytes: callbacks of Vonage, or hooks of Ant Media Server.
-func newLoad(s *subject, size, count int) *load {
+func (b *bench) newLoad(s *subject, size, count int) *load {
 	l := &load{addr: s.addr, heads: make([][]byte, count)}
 	now := time.Now().Unix()
-	if s.kind == caddyRespond || s.kind == caddyStream {
-		token := sign(fmt.Sprintf(`{"stream":"live/cam1","sub":"alice","iat":%d,"exp":%d}`, now, now+600))
+	switch s.kind {
+	case caddyRespond, caddyStream, caddyStreamRSA, caddyStreamECDSA:
+		token := b.keys.sign(s.kind, fmt.Sprintf(`{"stream":"live/cam1","sub":"alice","iat":%d,"exp":%d}`, now, now+600))
 		l.body = fmt.Appendf(nil, `{"appName":"live","streamId":"cam1","mode":"play","token":%q}`, token)
 		for i := range l.heads {
 			l.heads[i] = l.head("")

@@ -8,7 +8,7 @@
 // neither the load nor the receiver, which share the machine, count. What another program does meanwhile disturbs all
 // subjects alike: the ratios are what to look at.
 //
-// It writes results.md and results.svg to the directory, takes at most two minutes, and ends what it started. HAProxy is
+// It writes results.md and results.svg to the directory, takes about two minutes and at most five, and ends what it started. HAProxy is
 // taken from the PATH (Debian: apt-get install haproxy); without it Caddy is measured alone, and the table says so.
 package main
 
@@ -27,16 +27,16 @@ import (
 
 const (
 	// limit bounds the whole run.
-	limit = 2 * time.Minute
+	limit = 5 * time.Minute
 
 	// share bounds one of its six parts: on a busy machine there are fewer rounds, but never less than two.
-	share = 13 * time.Second
+	share = 30 * time.Second
 )
 
 func main() {
 	log.SetFlags(0)
 	directory := flag.String("o", "compare", "directory for results.md and results.svg")
-	rounds := flag.Int("rounds", 7, "how often each subject is measured, if time allows")
+	rounds := flag.Int("rounds", 9, "how often each subject is measured, if time allows")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -61,6 +61,9 @@ func run(ctx context.Context, directory string, rounds int) error {
 
 	bench := &bench{scratch: scratch, receiver: receiver.Addr, caddy: filepath.Join(scratch, "caddy"), rounds: rounds}
 	defer bench.stop()
+	if bench.keys, err = newKeys(scratch); err != nil {
+		return err
+	}
 	log.Print("building cmd/caddy")
 	build := exec.CommandContext(ctx, "go", "build", "-o", bench.caddy, "github.com/caddyauth/callbacks/cmd/caddy")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -89,6 +92,7 @@ func run(ctx context.Context, directory string, rounds int) error {
 type bench struct {
 	scratch, receiver string
 	caddy, haproxy    string // the programs; haproxy may be ""
+	keys              *keys
 	rounds            int
 	running           []*subject
 }
@@ -104,7 +108,7 @@ func (b *bench) measure(ctx context.Context) (*results, error) {
 		r.cpu = append(r.cpu, row)
 	}
 	var err error
-	if r.stream, err = b.cpu(ctx, []kind{caddyRespond, caddyStream}, hookSize, 5000, 32); err != nil {
+	if r.stream, err = b.cpu(ctx, []kind{caddyRespond, caddyStream, caddyStreamRSA, caddyStreamECDSA}, hookSize, 5000, 32); err != nil {
 		return nil, err
 	}
 	rounds := b.rounds
@@ -148,7 +152,7 @@ func (b *bench) cpu(ctx context.Context, kinds []kind, bytes, requests, connecti
 			if err != nil {
 				return r, err
 			}
-			load := newLoad(s, bytes, requests)
+			load := b.newLoad(s, bytes, requests)
 			before, err := s.cpuTime()
 			if err != nil {
 				return r, err
@@ -182,7 +186,7 @@ func (b *bench) latency(ctx context.Context) (map[kind][]latency, error) {
 			if err != nil {
 				return nil, err
 			}
-			took, err := newLoad(s, 1<<10, perSecond*seconds).paced(ctx, 32, time.Second/perSecond)
+			took, err := b.newLoad(s, 1<<10, perSecond*seconds).paced(ctx, 32, time.Second/perSecond)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %v", k, err)
 			}
@@ -206,13 +210,13 @@ func (b *bench) memory(ctx context.Context) (memory, error) {
 	if err != nil {
 		return m, err
 	}
-	if err := newLoad(s, 512, 100).run(ctx, 4); err != nil {
+	if err := b.newLoad(s, 512, 100).run(ctx, 4); err != nil {
 		return m, err
 	}
 	if m.before, err = s.resident("VmRSS"); err != nil {
 		return m, err
 	}
-	if err := newLoad(s, 1<<20, m.bodies).atOnce(ctx); err != nil {
+	if err := b.newLoad(s, 1<<20, m.bodies).atOnce(ctx); err != nil {
 		return m, err
 	}
 	m.highest, err = s.resident("VmHWM")

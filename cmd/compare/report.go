@@ -29,13 +29,17 @@ func median(samples []float64) float64 {
 	return sorted[middle]
 }
 
-// added is the median of what a subject took more than another in the same round.
-func (r row) added(with, without kind) float64 {
-	differences := make([]float64, len(r.samples[with]))
-	for i := range differences {
-		differences[i] = r.samples[with][i] - r.samples[without][i]
+// added is what a subject took more than another in the same round, round by round.
+func (r row) added(with, without kind) []float64 {
+	return r.each(with, without, func(with, without float64) float64 { return with - without })
+}
+
+func (r row) each(with, without kind, compare func(with, without float64) float64) []float64 {
+	rounds := make([]float64, len(r.samples[with]))
+	for i := range rounds {
+		rounds[i] = compare(r.samples[with][i], r.samples[without][i])
 	}
-	return median(differences)
+	return rounds
 }
 
 func name(bytes int) string {
@@ -49,24 +53,29 @@ func name(bytes int) string {
 func (r *results) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s.\n\nCPU time of the proxy per request, user and system, in µs: median of the rounds, best and worst.\n\n", r.versions)
-	b.WriteString("| Body | Subject | CPU | best–worst | added | added, in units of HAProxy's |\n|---|---|--:|--:|--:|--:|\n")
+	b.WriteString("| Body | Subject | CPU | best–worst | added | best–worst | in all, by ratio | added, in units of HAProxy's |\n|---|---|--:|--:|--:|--:|--:|--:|\n")
 	for _, row := range r.cpu {
-		theirs := row.added(haproxyCheck, haproxyPlain)
-		for _, k := range []kind{caddyPlain, caddyGate, caddyReplay, haproxyPlain, haproxyCheck} {
-			without := caddyPlain
-			if k == haproxyCheck {
-				without = haproxyPlain
-			}
-			row.line(&b, k, without, theirs)
+		theirs := median(row.added(haproxyCheck, haproxyPlain))
+		for _, of := range []struct{ with, without kind }{
+			{caddyPlain, caddyPlain},
+			{caddyGate, caddyPlain},
+			{caddyReplay, caddyPlain},
+			{caddyBuffered, caddyBuffered},
+			{caddyGateBuffered, caddyBuffered},
+			{haproxyPlain, haproxyPlain},
+			{haproxyCheck, haproxyPlain},
+		} {
+			row.line(&b, of.with, of.without, theirs)
 		}
 	}
-	r.stream.line(&b, caddyRespond, caddyRespond, 0)
-	r.stream.line(&b, caddyStream, caddyRespond, 0)
+	for _, k := range []kind{caddyRespond, caddyStream, caddyStreamRSA, caddyStreamECDSA} {
+		r.stream.line(&b, k, caddyRespond, 0)
+	}
 
 	b.WriteString("\n| Connections | Caddy, µs | with callback_auth, µs | added |\n|--:|--:|--:|--:|\n")
 	for _, row := range r.connections {
 		fmt.Fprintf(&b, "| %d | %.0f | %.0f | %.1f |\n", row.connections,
-			median(row.samples[caddyPlain]), median(row.samples[caddyGate]), row.added(caddyGate, caddyPlain))
+			median(row.samples[caddyPlain]), median(row.samples[caddyGate]), median(row.added(caddyGate, caddyPlain)))
 	}
 
 	b.WriteString("\nTime to the answer at 500 requests a second, 1 KiB, in ms: median of three runs.\n\n| Subject | p50 | p99 |\n|---|--:|--:|\n")
@@ -89,14 +98,17 @@ func (r row) line(b *strings.Builder, k, without kind, theirs float64) {
 		return
 	}
 	fmt.Fprintf(b, "| %s | %s | %.0f | %.0f–%.0f |", name(r.bytes), k, median(samples), slices.Min(samples), slices.Max(samples))
-	switch added := r.added(k, without); {
-	case k == without || k == haproxyPlain:
-		b.WriteString(" | |\n")
-	case theirs > 0:
-		fmt.Fprintf(b, " %.1f | %.2f |\n", added, added/theirs)
-	default:
-		fmt.Fprintf(b, " %.1f | |\n", added)
+	if k == without {
+		b.WriteString(" | | | |\n")
+		return
 	}
+	added := r.added(k, without)
+	ratio := median(r.each(k, without, func(with, without float64) float64 { return with / without }))
+	fmt.Fprintf(b, " %.1f | %.1f–%.1f | %.2f |", median(added), slices.Min(added), slices.Max(added), ratio)
+	if theirs > 0 {
+		fmt.Fprintf(b, " %.2f", median(added)/theirs)
+	}
+	b.WriteString(" |\n")
 }
 
 // svg draws the CPU time per request as bars: what the proxy takes alone, and what the check adds.
@@ -112,16 +124,19 @@ func (r *results) svg() string {
 		if len(row.samples[k]) == 0 {
 			return
 		}
-		e := entry{name(row.bytes) + ", " + string(k), median(row.samples[without]), max(row.added(k, without), 0)}
+		e := entry{name(row.bytes) + ", " + string(k), median(row.samples[without]), max(median(row.added(k, without)), 0)}
 		highest = max(highest, e.base+e.added)
 		bars = append(bars, e)
 	}
 	for _, row := range r.cpu {
 		add(row, caddyGate, caddyPlain)
 		add(row, caddyReplay, caddyPlain)
+		add(row, caddyGateBuffered, caddyBuffered)
 		add(row, haproxyCheck, haproxyPlain)
 	}
-	add(r.stream, caddyStream, caddyRespond)
+	for _, k := range []kind{caddyStream, caddyStreamRSA, caddyStreamECDSA} {
+		add(r.stream, k, caddyRespond)
+	}
 
 	var b strings.Builder
 	height := 40 + len(bars)*(bar+gap) + 20

@@ -28,10 +28,18 @@ const (
 	haproxyCheck kind = "HAProxy, the same check"
 	caddyRespond kind = "Caddy, respond"
 	caddyStream  kind = "Caddy, stream_auth with a JWT"
+
+	// With request_buffers, Caddy sends the head of a request and its body in one piece.
+	caddyBuffered     kind = "Caddy, reverse_proxy with request_buffers"
+	caddyGateBuffered kind = "Caddy, callback_auth and request_buffers"
+
+	// These get one token again and again, as a media server sends it for each segment or renewal.
+	caddyStreamRSA   kind = "Caddy, stream_auth, RS256 again"
+	caddyStreamECDSA kind = "Caddy, stream_auth, ES256 again"
 )
 
 func kindsOfProxy(haproxy bool) []kind {
-	kinds := []kind{caddyPlain, caddyGate, caddyReplay}
+	kinds := []kind{caddyPlain, caddyGate, caddyReplay, caddyBuffered, caddyGateBuffered}
 	if haproxy {
 		kinds = append(kinds, haproxyPlain, haproxyCheck)
 	}
@@ -57,18 +65,37 @@ var routes = map[kind]string{
 		}
 	}
 	reverse_proxy RECEIVER`,
+	caddyBuffered: `reverse_proxy RECEIVER {
+		request_buffers 2MiB
+	}`,
+	caddyGateBuffered: `callback_auth {
+		vonage {
+			secret ` + secret + `
+		}
+		replay off
+	}
+	reverse_proxy RECEIVER {
+		request_buffers 2MiB
+	}`,
+	caddyStreamRSA:   streamWith("public_key RSA"),
+	caddyStreamECDSA: streamWith("public_key ECDSA"),
+	caddyStream:      streamWith("secret " + secret),
 	caddyRespond: `header Content-Type application/json
 	respond "{}"`,
-	caddyStream: `stream_auth antmedia {
+}
+
+// streamWith is a hook that allows whoever has a token signed by this key.
+func streamWith(key string) string {
+	return `stream_auth antmedia {
 		token {
 			jwt {
-				secret ` + secret + `
+				` + key + `
 			}
 		}
 		allow {
 			token valid
 		}
-	}`,
+	}`
 }
 
 // checks are what HAProxy verifies, with the directives that its manual gives for it: the token's algorithm, signature,
@@ -121,7 +148,7 @@ func (b *bench) start(ctx context.Context, k kind) (*subject, error) {
 		s.command = exec.CommandContext(ctx, b.haproxy, "-db", "-f", file)
 	} else {
 		text = "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tlog {\n\t\tlevel WARN\n\t}\n}\nhttp://" + s.addr + " {\n\t" +
-			strings.ReplaceAll(routes[k], "RECEIVER", b.receiver) + "\n}\n"
+			strings.NewReplacer("RECEIVER", b.receiver, "ECDSA", b.keys.ecdsaFile, "RSA", b.keys.rsaFile).Replace(routes[k]) + "\n}\n"
 		s.command = exec.CommandContext(ctx, b.caddy, "run", "--adapter", "caddyfile", "--config", file)
 		s.command.Env = append(os.Environ(), "HOME="+b.scratch, "XDG_DATA_HOME="+b.scratch, "XDG_CONFIG_HOME="+b.scratch)
 	}
@@ -138,7 +165,7 @@ func (b *bench) start(ctx context.Context, k kind) (*subject, error) {
 		close(s.ended)
 	}()
 	b.running = append(b.running, s)
-	if err := s.answers(ctx); err != nil {
+	if err := b.answers(ctx, s); err != nil {
 		b.stop()
 		return nil, fmt.Errorf("%s: %v\n%s", k, err, s.output)
 	}
@@ -146,7 +173,7 @@ func (b *bench) start(ctx context.Context, k kind) (*subject, error) {
 }
 
 // answers waits until s listens, and makes sure that what is to be checked is.
-func (s *subject) answers(ctx context.Context) error {
+func (b *bench) answers(ctx context.Context, s *subject) error {
 	for {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.addr)
 		if err == nil {
@@ -162,8 +189,8 @@ func (s *subject) answers(ctx context.Context) error {
 		}
 	}
 	switch s.kind {
-	case caddyGate, caddyReplay, haproxyCheck:
-		forged := newLoad(s, 512, 1)
+	case caddyGate, caddyReplay, caddyGateBuffered, haproxyCheck:
+		forged := b.newLoad(s, 512, 1)
 		forged.body[100] ^= 1
 		if err := forged.run(ctx, 1); err == nil || !strings.Contains(err.Error(), "401") {
 			return fmt.Errorf("a forged body is not refused with 401: %v", err)
@@ -181,27 +208,27 @@ func (b *bench) stop() {
 	b.running = nil
 }
 
-// cpuTime is what the process has used so far, user and system: fields 14 and 15 of /proc/<pid>/stat (proc(5)), in
-// hundredths of a second.
+// cpuTime is what the process has used so far, user and system: what each of its threads has run, in nanoseconds, the
+// first field of /proc/<pid>/task/<tid>/schedstat (Linux, Documentation/scheduler/sched-stats.rst).
 func (s *subject) cpuTime() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.command.Process.Pid))
-	if err != nil {
-		return 0, err
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", s.command.Process.Pid))
+	if err != nil || len(tasks) == 0 {
+		return 0, fmt.Errorf("/proc/%d has no schedstat: CPU time is measured on Linux only", s.command.Process.Pid)
 	}
-	_, after, _ := strings.Cut(string(stat), ") ")
-	fields := strings.Fields(after)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat is of another form", s.command.Process.Pid)
-	}
-	var ticks int64
-	for _, field := range fields[11:13] {
-		n, err := strconv.ParseInt(field, 10, 64)
+	var sum time.Duration
+	for _, task := range tasks {
+		stat, err := os.ReadFile(task) //nolint:gosec // its name is of the kernel
 		if err != nil {
 			return 0, err
 		}
-		ticks += n
+		ran, _, _ := strings.Cut(string(stat), " ")
+		n, err := strconv.ParseInt(ran, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%s is of another form", task)
+		}
+		sum += time.Duration(n)
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil
+	return sum, nil
 }
 
 // resident reads a figure of /proc/<pid>/status, in MiB.

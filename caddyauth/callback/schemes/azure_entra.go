@@ -71,6 +71,7 @@ func (e *Entra) provision(ctx caddy.Context) (err error) {
 		Keys:          func(ctx context.Context, t *jose.Token) ([]jose.Key, error) { return e.keys.Find(ctx, t) },
 		Leeway:        token.DefaultLeeway,
 		RequireExpiry: true,
+		Proofs:        new(jose.Proofs),
 	}
 	if e.policy.Audiences, err = credential.Texts("audience", e.Audiences); err != nil {
 		return err

@@ -26,19 +26,18 @@ func checkPost(r *http.Request, mediaType string, charsets ...string) (charset s
 	if r.Method != http.MethodPost {
 		return "", verdict.Errorf(verdict.Malformed, "a hook is a POST").WithStatus(http.StatusMethodNotAllowed)
 	}
-	refusal := verdict.Errorf(verdict.Malformed, "the body is not of the type %s", mediaType).WithStatus(http.StatusUnsupportedMediaType)
-	if len(r.Header.Values("Content-Type")) != 1 || r.Header.Get("Content-Encoding") != "" {
-		return "", refusal
+	types := r.Header.Values("Content-Type")
+	if len(types) == 1 && r.Header.Get("Content-Encoding") == "" {
+		if types[0] == mediaType { // as most send it
+			return "", nil
+		}
+		given, parameters, err := mime.ParseMediaType(types[0])
+		charset = strings.ToLower(parameters["charset"])
+		if err == nil && given == mediaType && (charset == "" || slices.Contains(charsets, charset)) {
+			return charset, nil
+		}
 	}
-	given, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || given != mediaType {
-		return "", refusal
-	}
-	charset = strings.ToLower(parameters["charset"])
-	if charset != "" && !slices.Contains(charsets, charset) {
-		return "", refusal
-	}
-	return charset, nil
+	return "", verdict.Errorf(verdict.Malformed, "the body is not of the type %s", mediaType).WithStatus(http.StatusUnsupportedMediaType)
 }
 
 // caller is the address that a hook comes from. It tells media servers apart that do not name themselves.
