@@ -12,7 +12,7 @@ import (
 )
 
 // Every kind of token, genuine and not, comes three times to a policy that remembers and to one that does not.
-func TestRememberedSignaturesChangeNoVerdict(t *testing.T) {
+func TestRememberedSignaturesAndHeadersChangeNoVerdict(t *testing.T) {
 	ring := newKeyring(t)
 	const claims = `{"iss":"issuer","iat":1700000000,"exp":1700003600}`
 	rsaHeader, ecHeader := `{"alg":"RS256"}`, `{"alg":"ES256"}`
@@ -35,13 +35,17 @@ func TestRememberedSignaturesChangeNoVerdict(t *testing.T) {
 	} {
 		plain, remembering := policy, policy
 		remembering.Proofs = new(Proofs)
+		if err := remembering.Check(); err != nil { // from here on, headers are remembered
+			t.Fatal(err)
+		}
 		for at := range 3 {
 			when := time.Unix(1_700_000_000+int64(at)*3000, 0) // the third is past exp
 			for title, compact := range tokens {
 				want, wantErr := plain.Verify(context.Background(), compact, when)
 				for range 2 {
 					got, err := remembering.Verify(context.Background(), compact, when)
-					if fmt.Sprint(err) != fmt.Sprint(wantErr) || (got == nil) != (want == nil) || got != nil && got.Key != want.Key {
+					if fmt.Sprint(err) != fmt.Sprint(wantErr) || (got == nil) != (want == nil) || got != nil &&
+						(got.Key != want.Key || got.Algorithm != want.Algorithm || got.Type != want.Type || got.KeyID != want.KeyID) {
 						t.Errorf("%s, %s: %v where it was %v", name, title, err, wantErr)
 					}
 				}
@@ -92,6 +96,30 @@ func TestRememberedSignaturesAreBoundedAndTheLastOnesStay(t *testing.T) {
 	for i := range maxProofs {
 		if !p.has(of(5*maxProofs - 1 - i)) {
 			t.Fatalf("the last but %d is forgotten", i)
+		}
+	}
+}
+
+func TestOnlyAGenuineTokensHeaderIsRemembered(t *testing.T) {
+	p := vonage()
+	if err := p.Check(); err != nil {
+		t.Fatal(err)
+	}
+	genuine := hs256(t, headerHS256, claimsVonage)
+	first, second, _ := dots(genuine)
+	for _, forged := range []string{
+		genuine[:second+1] + strings.Repeat("A", len(genuine)-second-1),
+		segment(`{"alg":"HS256","kid":"stranger"}`) + genuine[first:],
+		segment(`{"alg":"none"}`) + genuine[first:],
+	} {
+		if _, err := p.Verify(context.Background(), forged, now); err == nil || p.headers.last.Load() != nil {
+			t.Fatalf("a stranger's header is remembered, after %v", err)
+		}
+	}
+	for range 2 {
+		token, err := p.Verify(context.Background(), genuine, now)
+		if last := p.headers.last.Load(); err != nil || token.Algorithm != "HS256" || last == nil || last.segment != genuine[:first] {
+			t.Fatalf("a genuine header is not remembered: %v", err)
 		}
 	}
 }
