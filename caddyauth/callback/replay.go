@@ -205,23 +205,19 @@ func (res *reservation) take(ctx context.Context, v Verdict) (store.State, error
 	return store.Fresh, nil
 }
 
-// extend starts the lease anew. Its goroutine is not one of net/http's, which outlive a panic; so it has to see to that
-// itself.
+// extend starts the lease anew.
 func (res *reservation) extend() {
 	res.mu.Lock()
 	defer res.mu.Unlock()
 	if res.done {
 		return
 	}
-	defer func() {
-		if recover() != nil {
-			res.guard.fail("reserve", errors.New("panic"))
-		}
-	}()
-	for _, key := range res.keys {
-		if _, err := res.guard.store.Reserve(context.Background(), key, res.owner, res.window); err != nil {
-			res.guard.fail("reserve", err)
-		}
+	err := res.each(func(key [32]byte) error {
+		_, err := res.guard.store.Reserve(context.Background(), key, res.owner, res.window)
+		return err
+	})
+	if err != nil {
+		res.guard.fail("reserve", err)
 	}
 }
 
@@ -250,17 +246,24 @@ func (res *reservation) end(delivered bool) {
 	}
 }
 
-// release and keep do all that they can, and say what the first error was.
-func (g *replayGuard) release(res *reservation) (err error) {
-	for _, key := range res.keys {
-		err = cmp.Or(err, g.store.Release(context.Background(), key, res.owner))
-	}
-	return err
+func (g *replayGuard) release(res *reservation) error {
+	return res.each(func(key [32]byte) error { return g.store.Release(context.Background(), key, res.owner) })
 }
 
-func (g *replayGuard) keep(res *reservation) (err error) {
+func (g *replayGuard) keep(res *reservation) error {
+	return res.each(func(key [32]byte) error { return g.store.Keep(context.Background(), key, res.window) })
+}
+
+// each calls do for all names of the message, whatever becomes of one, and gives the first error. A panic in a store is
+// one: in a goroutine that is none of net/http's it would end the process.
+func (res *reservation) each(do func(key [32]byte) error) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("panic")
+		}
+	}()
 	for _, key := range res.keys {
-		err = cmp.Or(err, g.store.Keep(context.Background(), key, res.window))
+		err = cmp.Or(err, do(key))
 	}
 	return err
 }

@@ -10,8 +10,7 @@ import (
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
 )
 
-// The tests of this file and its siblings are named after the attacks they make; what has a part that is not built yet
-// stands in later_test.go.
+// The tests of this file and its siblings are named after the attacks they make.
 
 const attackSite = `
 	handle /guarded* {

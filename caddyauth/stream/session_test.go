@@ -94,7 +94,7 @@ func TestSessions(t *testing.T) {
 			{"event=close&session=1", 0, 200},
 			{"event=open&session=3" + alice("a"), 0, 200},
 		}},
-		{"per token: by itself", "token valid\nmax_sessions 1 per token", []step{
+		{"sc-token-reuse: per token, by itself", "token valid\nmax_sessions 1 per token", []step{
 			{"event=open&session=1" + bob, 0, 200},
 			{"event=open&session=2" + bob, 0, 403},
 		}},

@@ -10,18 +10,6 @@ import (
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
 )
 
-// later are the attacks that are not ours to answer, with the reason.
-var later = map[string]string{
-	"sc-token-reuse":    "there are no one-time tokens",
-	"sc-https-redirect": "Caddy's own redirect to https has none of the headers, and is no 200; the README says to use the https address",
-}
-
-func TestAttacksThatWait(t *testing.T) {
-	for name, reason := range later {
-		t.Run(name, func(t *testing.T) { t.Skip(reason) })
-	}
-}
-
 // silent is the address of a server that takes connections and never answers.
 func silent(t *testing.T) string {
 	t.Helper()
