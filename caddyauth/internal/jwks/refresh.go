@@ -143,10 +143,10 @@ func (s *Set) fetch(f *flight, before *held, now time.Time) {
 	told, result := s.onRefresh, s.result
 	closed := s.life.Err() != nil
 	s.mu.Unlock()
-	close(f.done)
-	if told != nil && !closed {
+	if told != nil && !closed { // before anybody is answered by it: the log says first why
 		told(result)
 	}
+	close(f.done)
 }
 
 // ask calls the source. This goroutine is not one of net/http's, which outlive a panic; so it has to see to that itself.
