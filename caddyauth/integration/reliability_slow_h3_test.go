@@ -58,6 +58,7 @@ func TestReliabilityR10SlowBodiesOverHTTP3(t *testing.T) {
 	for _, c := range slow {
 		c.end()
 	}
+	bed.Logs.Forget()
 	settles(t, before, usage{goroutines: 15, descriptors: 15, heap: 16 << 20})
 	held(t, "%d slow bodies over HTTP/3, each answered with 408 by the gate's own deadline; %d of %d good callbacks answered meanwhile", cut, sent-failed, sent)
 }
