@@ -8,8 +8,9 @@
 // neither the load nor the receiver, which share the machine, count. What another program does meanwhile disturbs all
 // subjects alike: the ratios are what to look at.
 //
-// It writes results.md and results.svg to the directory, takes about two minutes and at most five, and ends what it started. HAProxy is
-// taken from the PATH (Debian: apt-get install haproxy); without it Caddy is measured alone, and the table says so.
+// It writes results.md and results.svg to the directory, takes about seven minutes and at most fifteen, and ends what it
+// started. HAProxy and wrk are taken from the PATH (Debian: apt-get install haproxy wrk). Without HAProxy Caddy is measured
+// alone, and the table says so; without wrk the load is one of our own, which takes more of the machine.
 package main
 
 import (
@@ -27,10 +28,13 @@ import (
 
 const (
 	// limit bounds the whole run.
-	limit = 5 * time.Minute
+	limit = 15 * time.Minute
 
 	// share bounds one of its six parts: on a busy machine there are fewer rounds, but never less than two.
-	share = 30 * time.Second
+	share = 100 * time.Second
+
+	// forASecond is more requests than are answered in a second.
+	forASecond = 40000
 )
 
 func main() {
@@ -72,6 +76,9 @@ func run(ctx context.Context, directory string, rounds int) error {
 	if bench.haproxy, err = exec.LookPath("haproxy"); err != nil {
 		log.Print("haproxy is not in the PATH (Debian: apt-get install haproxy): Caddy is measured alone")
 	}
+	if bench.wrk, err = exec.LookPath("wrk"); err != nil {
+		log.Print("wrk is not in the PATH (Debian: apt-get install wrk): the load is a slower one of our own")
+	}
 
 	results, err := bench.measure(ctx)
 	if err != nil {
@@ -91,7 +98,8 @@ func run(ctx context.Context, directory string, rounds int) error {
 // bench is one run.
 type bench struct {
 	scratch, receiver string
-	caddy, haproxy    string // the programs; haproxy may be ""
+	caddy             string // the programs; of the next two, each may be ""
+	haproxy, wrk      string
 	keys              *keys
 	rounds            int
 	running           []*subject
@@ -153,11 +161,20 @@ func (b *bench) cpu(ctx context.Context, kinds []kind, bytes, requests, connecti
 				return r, err
 			}
 			load := b.newLoad(s, bytes, requests)
+			if b.wrk != "" {
+				load = b.newLoad(s, bytes, forASecond)
+			}
 			before, err := s.cpuTime()
 			if err != nil {
 				return r, err
 			}
-			if err := load.run(ctx, connections); err != nil {
+			answered := requests
+			if b.wrk != "" {
+				answered, err = b.wrkRun(ctx, load, connections)
+			} else {
+				err = load.run(ctx, connections)
+			}
+			if err != nil {
 				return r, fmt.Errorf("%s: %v", k, err)
 			}
 			after, err := s.cpuTime()
@@ -165,7 +182,7 @@ func (b *bench) cpu(ctx context.Context, kinds []kind, bytes, requests, connecti
 				return r, err
 			}
 			if round > 0 { // the first warms up
-				r.samples[k] = append(r.samples[k], float64((after-before).Microseconds())/float64(requests))
+				r.samples[k] = append(r.samples[k], float64((after-before).Microseconds())/float64(answered))
 			}
 		}
 	}

@@ -281,6 +281,11 @@ func (b *bench) versions(ctx context.Context) string {
 		caddy = v
 	}
 	text := fmt.Sprintf("Caddy %s, %s %s/%s, %d processors", caddy, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	if b.wrk == "" {
+		text += "; without wrk"
+	} else if version := strings.Fields(first(b.wrk, "-v")); len(version) > 1 {
+		text += "; wrk " + strings.TrimPrefix(version[1], "debian/")
+	}
 	if b.haproxy == "" {
 		return text + "; HAProxy was not there, and is not compared"
 	}
