@@ -608,7 +608,13 @@ func FuzzSenderOptions(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, options string) {
 		for _, name := range []string{"hmac", "stripe", "sinch", "standard_webhooks", "meta"} {
-			module, err := caddyfile.UnmarshalModule(dispenser(name, options), callback.Namespace+"."+name)
+			block := name + " {\n" + options + "\n}\n"
+			if _, err := caddyfile.Tokenize([]byte(block), "Caddyfile"); err != nil {
+				return // a heredoc without an end: Caddy's dispenser for tests ends the process on it
+			}
+			d := caddyfile.NewTestDispenser(block)
+			d.Next()
+			module, err := caddyfile.UnmarshalModule(d, callback.Namespace+"."+name)
 			if err != nil {
 				continue
 			}
