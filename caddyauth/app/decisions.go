@@ -18,7 +18,7 @@ const (
 // How much of one decision is kept: what clients choose may be long.
 const (
 	maxText  = 200 // bytes of one text
-	maxSteps = 16
+	maxSteps = 16  // unless the log is to keep more
 )
 
 // Decision is what a handler came to about one request, for people: the inspector and its API show it. It holds no
@@ -99,7 +99,7 @@ type Step struct {
 
 // bind makes every text of d short and printable, and puts the reason into plain words. What clients and senders chose is
 // copied, for it may be a piece of something large. The steps are changed where they are.
-func (d *Decision) bind() {
+func (d *Decision) bind(maxSteps int) {
 	d.Reason = closed(d.Reason)
 	meaning := meanings[d.Reason]
 	d.Words, d.Hint = meaning.Words, meaning.Hint

@@ -35,6 +35,7 @@ type Log struct {
 	readers atomic.Pointer[[]*Reader]
 	secrets secretUses
 	minutes minutes
+	steps   atomic.Int64 // of one decision
 
 	changing sync.Mutex // held while the ring or the readers are replaced
 }
@@ -47,6 +48,7 @@ type ring []atomic.Pointer[Decision]
 func newLog(first uint64, limit int) *Log {
 	l := new(Log)
 	l.last.Store(first)
+	l.steps.Store(maxSteps)
 	l.ring.Store(newRing(limit))
 	l.readers.Store(new([]*Reader))
 	return l
@@ -72,6 +74,9 @@ func (r *ring) put(d *Decision) {
 
 // Limit returns how many decisions are kept.
 func (l *Log) Limit() int { return len(*l.ring.Load()) }
+
+// KeepSteps changes how many steps of one decision are kept: the inspector is content with 16, `explain` wants them all.
+func (l *Log) KeepSteps(most int) { l.steps.Store(int64(most)) }
 
 // setLimit changes how many decisions are kept; the newest of those that are there stay.
 func (l *Log) setLimit(limit int) {
@@ -103,7 +108,7 @@ func (l *Log) Record(d Decision) {
 	if l.Limit() == 0 {
 		return
 	}
-	d.bind()
+	d.bind(int(l.steps.Load()))
 	d.ID = l.last.Add(1)
 	for r := l.ring.Load(); ; {
 		r.put(&d)

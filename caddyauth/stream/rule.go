@@ -157,7 +157,7 @@ func (r *Rule) judge(e *evaluation) (match, error) {
 	if len(r.Token)+len(r.claims) > 0 {
 		found, a, err := e.findToken(r)
 		if err != nil || !found {
-			return match{why: "token" + e.why()}, err
+			return match{why: e.why()}, err
 		}
 		m.token = a
 	}

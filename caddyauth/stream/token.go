@@ -123,6 +123,9 @@ func (t *Token) provision(ctx caddy.Context, ability Ability) error {
 	return nil
 }
 
+// label is what the inspector and `explain` call the token block.
+func (t *Token) label() string { return strings.TrimSpace("token " + t.Name) }
+
 // waits reports whether the check may take another server.
 func (t *Token) waits() bool { return t.OAuth2 != nil || t.JWT != nil && t.JWT.Waits() }
 
