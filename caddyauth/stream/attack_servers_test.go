@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
+
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode/gzip"
 )
 
 // answered holds an answer to be exactly this, with its length, and nothing that leads elsewhere.
@@ -191,6 +194,7 @@ func TestAttacksOnMediaMTX(t *testing.T) {
 	bed := testbed.New(t, site(
 		handle("/static", "mediamtx", "token {\nstatic good\n}\nallow {\ntoken valid\n}")+
 			handle("/jwt", "mediamtx", jwtToken+"allow {\ntoken valid\n}")+
+			handle("/permissions", "mediamtx", "token {\njwt {\nsecret "+testbed.Secret+"\n}\nstream_claim mediamtx_permissions\n}\nallow {\ntoken valid\n}")+
 			handle("/user", "mediamtx", "allow {\nuser bob right\n}")+
 			handle("/open", "mediamtx", "fallback allow")))
 	asks := func(action, user, password, token, query string) string {
@@ -235,6 +239,17 @@ func TestAttacksOnMediaMTX(t *testing.T) {
 		answered(t, do(t, "/static", asks(`"read"`, "bob", "wrong", "good", "jwt=other")), 400, "")
 		answered(t, do(t, "/static", asks(`"read"`, "", "", "good", "jwt=bad")), 400, "")
 		answered(t, do(t, "/static", asks(`"read"`, "", "", "bad", "jwt=good")), 400, "")
+	})
+	t.Run("a permission is for its own action", func(t *testing.T) {
+		permitted := func(action string) string {
+			return mint(t, map[string]any{"stream": nil, "mediamtx_permissions": []any{map[string]any{"action": action, "path": "cam1"}}})
+		}
+		for _, action := range []string{"publish", "read", "playback"} {
+			for _, asked := range []string{"publish", "read", "playback"} {
+				status := map[bool]int{true: 200, false: 403}[action == asked]
+				answered(t, do(t, "/permissions", asks(strconv.Quote(asked), "", "", permitted(action), "")), status, "")
+			}
+		}
 	})
 	t.Run("mx-id-null", func(t *testing.T) {
 		for _, id := range []string{"null", `""`, `"not a UUID"`, `"5f4d2c0e-0000-4000-8000-000000000000"`} {
@@ -343,4 +358,23 @@ func TestDefectsOfOthers(t *testing.T) {
 			answered(t, bed.Do(t, hook("/mediamtx", "application/json", body)), 400, "")
 		}
 	})
+}
+
+// A media server's answer has its length and is never chunked, also where the site compresses what it can.
+func TestNoAnswerIsCompressed(t *testing.T) {
+	bed := testbed.New(t, site("encode gzip\n"+
+		handle("/oven", "ovenmediaengine", "allow {\nrename other\n}")+
+		handle("/zlm/*", "zlmediakit", "deny {\nreason "+strings.Repeat("x", 1000)+"\n}")))
+	for path, body := range map[string]string{
+		"/oven":        `{"client":{"address":"192.0.2.7","port":1},"request":{"direction":"outgoing","protocol":"WebRTC","status":"opening","url":"ws://h:3333/live/cam1?token=` + strings.Repeat("x", 1000) + `"}}`,
+		"/zlm/on_play": `{"app":"live","id":"1","ip":"192.0.2.7","mediaServerId":"z","params":"","schema":"rtmp","stream":"cam1"}`,
+	} {
+		r := hook(path, "application/json", body)
+		r.Header.Set("Accept-Encoding", "gzip")
+		result := bed.Do(t, r)
+		answered(t, result, 200, result.Body)
+		if result.Header.Get("Content-Encoding") != "" || len(result.Body) < 1000 || result.Body[0] != '{' {
+			t.Errorf("%s: %v %.100q", path, result.Header, result.Body)
+		}
+	}
 }
