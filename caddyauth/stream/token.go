@@ -187,6 +187,9 @@ func (s Source) check(ability Ability) error {
 	default:
 		return fmt.Errorf("unknown place '%s'; there are query, field, user and password", s.From)
 	}
+	if s.Mode != "" && s.Mode != Publish && s.Mode != Play {
+		return fmt.Errorf("'%s' is neither publish nor play", s.Mode)
+	}
 	return nil
 }
 
@@ -195,9 +198,15 @@ func (s Source) check(ability Ability) error {
 func (t *Token) credential(q *Request) (string, error) {
 	found := ""
 	for _, source := range t.From {
+		if source.Mode != "" && source.Mode != q.Mode {
+			continue
+		}
 		value := ""
 		switch source.From {
 		case "query":
+			if q.QueryErr != nil && found != "" {
+				continue // nothing in it counts, and what counts is there
+			}
 			if q.QueryErr != nil {
 				return "", verdict.Errorf(verdict.Malformed, "the client's query cannot be read without doubt")
 			}
