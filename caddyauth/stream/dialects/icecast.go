@@ -159,6 +159,7 @@ func (Icecast) Encode(w http.ResponseWriter, q *stream.Request, d stream.Decisio
 		header.Set("X-Icecast-Auth-Result", "failed")
 		if d.Reason != "" {
 			header.Set("Icecast-Auth-Message", d.Reason)
+			header.Set("X-Icecast-Auth-Message", d.Reason) // of 2.5
 		}
 		refuse(w, d)
 	}
