@@ -7,7 +7,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
+	"github.com/caddyauth/callbacks/caddyauth/internal/shorttoken"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
 
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
@@ -346,6 +349,64 @@ func TestDefectsOfOthers(t *testing.T) {
 			answered(t, bed.Do(t, srs("?"+junk+"&token="+good)), 200, `{"code":0}`)
 			answered(t, bed.Do(t, hook("/mediamtx", "application/json",
 				fmt.Sprintf(`{"ip":"192.0.2.7","action":"read","path":"cam1","query":%q}`, junk+"&token="+url.QueryEscape(good)))), 200, "")
+		}
+	})
+	t.Run("a signed hook that was seen is not good for ever", func(t *testing.T) {
+		// The body and its signature are a vector, made by hand from OvenMediaEngine's algorithm.
+		gate := testbed.New(t, site("route {\ncallback_auth ovenmediaengine {\nsecret ome-lab-secret\n}\nstream_auth ovenmediaengine {\ntoken {\nstatic t0k\n}\nallow {\ntoken valid\n}\n}\n}"))
+		const body = `{"client":{"address":"192.0.2.7","port":40001,"real_ip":"192.0.2.7"},"request":{"direction":"incoming","protocol":"RTMP","status":"opening","time":"2026-11-22T01:40:00.000Z","url":"rtmp://media.example:1935/app/cam1?token=t0k"}}`
+		sent := time.Date(2026, 11, 22, 1, 40, 0, 0, time.UTC)
+		at := func(now time.Time, body string) testbed.Result {
+			r := hook("/", "application/json", body)
+			r.Header.Set("X-Ome-Signature", "oXxDXahlR173zko_CfRKNifBoMM")
+			return gate.Do(t, r.WithContext(clock.At(r.Context(), now)))
+		}
+		answered(t, at(sent.Add(time.Second), body), 200, `{"allowed":true}`)
+		for name, result := range map[string]testbed.Result{
+			"an hour later":        at(sent.Add(time.Hour), body),
+			"with another address": at(sent, strings.Replace(body, "192.0.2.7", "192.0.2.8", 1)),
+		} {
+			if result.Status != 401 || strings.Contains(result.Body, "true") {
+				t.Errorf("%s: %d %q", name, result.Status, result.Body)
+			}
+		}
+	})
+	t.Run("who cannot prove to be the media server ends nobody's session", func(t *testing.T) {
+		gate := testbed.New(t, site("route {\ncallback_auth api_key {\nquery key\nkey 0123456789abcdef0123456789abcdef\n}\nstream_auth srs {\nallow forged {\nmax_sessions 1 per stream\n}\n}\n}"))
+		ask := func(key, action, client string) int {
+			return gate.Do(t, hook("/?key="+key, "application/json", fmt.Sprintf(
+				`{"action":%q,"client_id":%q,"ip":"192.0.2.7","app":"live","stream":"cam1","param":""}`, action, client))).Status
+		}
+		const key = "0123456789abcdef0123456789abcdef"
+		for i, step := range []struct {
+			key, action, client string
+			status              int
+		}{{key, "on_play", "a", 200}, {"x", "on_stop", "a", 401}, {key, "on_play", "b", 403}, {key, "on_stop", "a", 200}, {key, "on_play", "b", 200}} {
+			if status := ask(step.key, step.action, step.client); status != step.status {
+				t.Errorf("step %d: %d, should be %d", i+1, status, step.status)
+			}
+		}
+	})
+	t.Run("who is banned is denied", func(t *testing.T) {
+		gate := testbed.New(t, site(handle("/", "radiomast", "deny {\nip 198.51.100.0/24 192.0.2.7\n}\ndeny {\nagent BadBot* Evil/1.0\n}\nallow {\n}")))
+		for _, banned := range []map[string]string{{"ip": "192.0.2.7"}, {"ip": "198.51.100.9"}, {"ip": "192.0.2.9", "agent": "BadBot/2"}, {"ip": "192.0.2.9", "agent": "Evil/1.0"}} {
+			denied(t, gate.Do(t, without("/", "/jazz", banned)), http.StatusForbidden)
+		}
+		allowedIcecast(t, gate.Do(t, without("/", "/jazz", map[string]string{"ip": "192.0.2.9"})))
+	})
+	t.Run("an expiry with something behind its number is none", func(t *testing.T) {
+		gate := testbed.New(t, site(handle("/", "nginx_rtmp", "token {\nsigned "+testbed.Secret+"\n}\nallow {\ntoken valid\n}")))
+		short, err := shorttoken.Mint([]byte(testbed.Secret), shorttoken.Token{Mode: "play", Expires: now.Add(time.Hour)}, "live/cam1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func(token string) *http.Request {
+			return nginxCall("/", "live", "play", "&name=cam1&start=0&duration=0&reset=0", "&token="+token)
+		}
+		answered(t, gate.Do(t, ask(short)), 200, "")
+		answered(t, gate.Do(t, ask(strings.Replace(short, "3600.", "3600x.", 1))), 403, "")
+		for _, exp := range []any{"1800003600", "1800003600x", true, []any{1800003600}} {
+			answered(t, bed.Do(t, srs("?token="+mint(t, map[string]any{"exp": exp}))), 403, `{"code":403}`)
 		}
 	})
 	t.Run("no answer is ever a yes by its status alone", func(t *testing.T) {
