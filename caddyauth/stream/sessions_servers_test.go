@@ -147,3 +147,24 @@ func TestAnEndWithoutAModeEndsTheSession(t *testing.T) {
 		})
 	}
 }
+
+// Of a session that the server never ends, a lease does. Asked about again it is the same; without a name it is none.
+func TestSessionsOfServersThatNeverEndThem(t *testing.T) {
+	const single = "allow {\nmax_sessions 1 per stream 2h\n}"
+	bed := testbed.New(t, site(handle("/radio", "radiomast", single)+handle("/mediamtx", "mediamtx", single)))
+	radio := func(client string) *http.Request {
+		return without("/radio", "/of-servers-that-never-end", map[string]string{"client": client})
+	}
+	mediaMTX := func(id string) *http.Request {
+		return hook("/mediamtx", "application/json", fmt.Sprintf(
+			`{"ip":"192.0.2.7","user":"u","password":"","token":"","action":"read","path":"of-servers-that-never-end","protocol":"hls","id":%s,"query":"","userAgent":"x"}`, id))
+	}
+	allowedIcecast(t, bed.Do(t, radio("9223372036854775808")))
+	allowedIcecast(t, bed.Do(t, radio("9223372036854775808")))
+	denied(t, bed.Do(t, radio("9223372036854775809")), 403)
+	denied(t, bed.Do(t, radio("-")), 403)
+	answered(t, bed.Do(t, mediaMTX(`"1b0c2a52-8b2a-4d4e-9d2e-5b9f1e0e7c11"`)), 200, "")
+	answered(t, bed.Do(t, mediaMTX(`"1b0c2a52-8b2a-4d4e-9d2e-5b9f1e0e7c11"`)), 200, "")
+	answered(t, bed.Do(t, mediaMTX(`"5f4d2c0e-0000-4000-8000-000000000000"`)), 403, "")
+	answered(t, bed.Do(t, mediaMTX("null")), 403, "")
+}
