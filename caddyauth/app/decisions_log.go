@@ -35,7 +35,7 @@ type Log struct {
 	readers atomic.Pointer[[]*Reader]
 	secrets secretUses
 	minutes minutes
-	steps   atomic.Int64 // of one decision
+	whole   atomic.Bool // whether all steps of a decision are kept
 
 	changing sync.Mutex // held while the ring or the readers are replaced
 }
@@ -48,7 +48,6 @@ type ring []atomic.Pointer[Decision]
 func newLog(first uint64, limit int) *Log {
 	l := new(Log)
 	l.last.Store(first)
-	l.steps.Store(maxSteps)
 	l.ring.Store(newRing(limit))
 	l.readers.Store(new([]*Reader))
 	return l
@@ -75,8 +74,8 @@ func (r *ring) put(d *Decision) {
 // Limit returns how many decisions are kept.
 func (l *Log) Limit() int { return len(*l.ring.Load()) }
 
-// KeepSteps changes how many steps of one decision are kept: the inspector is content with 16, `explain` wants them all.
-func (l *Log) KeepSteps(most int) { l.steps.Store(int64(most)) }
+// KeepWhole makes the log keep every step of a decision, however many. It is for the command that explains one request.
+func (l *Log) KeepWhole() { l.whole.Store(true) }
 
 // setLimit changes how many decisions are kept; the newest of those that are there stay.
 func (l *Log) setLimit(limit int) {
@@ -108,7 +107,7 @@ func (l *Log) Record(d Decision) {
 	if l.Limit() == 0 {
 		return
 	}
-	d.bind(int(l.steps.Load()))
+	d.bind(l.whole.Load())
 	d.ID = l.last.Add(1)
 	for r := l.ring.Load(); ; {
 		r.put(&d)

@@ -69,7 +69,7 @@ func (e *explaining) run(cmd *cobra.Command) error {
 		return err
 	}
 	endpoint.GoOffline()
-	app.Decisions().KeepSteps(maxSteps)
+	app.Decisions().KeepWhole()
 	servers, err := e.servers(r.Host)
 	if err != nil {
 		return err
@@ -235,9 +235,6 @@ func stub(value any) {
 		}
 	}
 }
-
-// maxSteps bounds what is said of one decision: more rules and tokens than anybody writes.
-const maxSteps = 10_000
 
 const passedOn = "passed on to "
 
