@@ -64,6 +64,7 @@ func TestConditions(t *testing.T) {
 		{"transport", "icecast", "allow {\ntransport ICECAST\n}", radio(), true, "", ""},
 		{"agent", "icecast", "allow {\nagent VLC*\n}", radio(), true, "", ""},
 		{"another agent", "icecast", "allow {\nagent vlc*\n}", radio(), false, "fallback", "denied"},
+		{"an agent that is not there is none of any", "icecast", "allow {\nagent *\n}", without("/", "/jazz", map[string]string{"agent": "-"}), false, "fallback", "denied"},
 		{"a user without password", "icecast", "allow {\nuser alice right\n}", radio(), false, "fallback", "missing"},
 		{
 			"a user with a wrong password", "icecast", "allow {\nuser alice right\n}",
