@@ -98,8 +98,8 @@ type Step struct {
 }
 
 // bind makes every text of d short and printable, and puts the reason into plain words. What clients and senders chose is
-// copied, for it may be a piece of something large. The steps are changed where they are.
-func (d *Decision) bind() {
+// copied, for it may be a piece of something large. All steps are kept if it is to be whole. The steps are changed where they are.
+func (d *Decision) bind(whole bool) {
 	d.Reason = closed(d.Reason)
 	meaning := meanings[d.Reason]
 	d.Words, d.Hint = meaning.Words, meaning.Hint
@@ -109,7 +109,7 @@ func (d *Decision) bind() {
 	for _, text := range []*string{&d.Detail, &d.Key, &d.ClientIP, &d.Stream, &d.Agent} {
 		*text = strings.Clone(printable(*text))
 	}
-	if len(d.Steps) > maxSteps {
+	if len(d.Steps) > maxSteps && !whole {
 		left := len(d.Steps) - maxSteps + 1
 		d.Steps = append(slices.Clone(d.Steps[:maxSteps-1]), Step{Name: "…", Outcome: plural(left, "more step")})
 	}

@@ -35,6 +35,7 @@ type Log struct {
 	readers atomic.Pointer[[]*Reader]
 	secrets secretUses
 	minutes minutes
+	whole   atomic.Bool // whether all steps of a decision are kept
 
 	changing sync.Mutex // held while the ring or the readers are replaced
 }
@@ -73,6 +74,9 @@ func (r *ring) put(d *Decision) {
 // Limit returns how many decisions are kept.
 func (l *Log) Limit() int { return len(*l.ring.Load()) }
 
+// KeepWhole makes the log keep every step of a decision, however many. It is for the command that explains one request.
+func (l *Log) KeepWhole() { l.whole.Store(true) }
+
 // setLimit changes how many decisions are kept; the newest of those that are there stay.
 func (l *Log) setLimit(limit int) {
 	l.changing.Lock()
@@ -103,7 +107,7 @@ func (l *Log) Record(d Decision) {
 	if l.Limit() == 0 {
 		return
 	}
-	d.bind()
+	d.bind(l.whole.Load())
 	d.ID = l.last.Add(1)
 	for r := l.ring.Load(); ; {
 		r.put(&d)

@@ -69,6 +69,7 @@ func (e *explaining) run(cmd *cobra.Command) error {
 		return err
 	}
 	endpoint.GoOffline()
+	app.Decisions().KeepWhole()
 	servers, err := e.servers(r.Host)
 	if err != nil {
 		return err
@@ -258,24 +259,28 @@ func explain(out io.Writer, r *http.Request, size int, decisions []*app.Decision
 			verb += " by " + d.Rule
 		}
 		fmt.Fprintf(&text, "  => %s: %s. %s\n", verb, d.Reason, d.Words)
+		if d.Detail != "" && len(d.Steps) == 0 {
+			fmt.Fprintf(&text, "     %s\n", d.Detail)
+		}
 		if d.Hint != "" {
 			fmt.Fprintf(&text, "     %s\n", d.Hint)
 		}
 	}
-	text.WriteString("\nanswer  ")
+	text.WriteString("\nanswer")
 	if to, ok := strings.CutPrefix(answer.Body.String(), passedOn); ok {
-		fmt.Fprintf(&text, "that of %s, which would get the request\n", to)
+		fmt.Fprintf(&text, "  that of %s, which would get the request\n", to)
 	} else {
-		fmt.Fprintf(&text, "%d %s\n", answer.Code, http.StatusText(answer.Code))
+		fmt.Fprintf(&text, "\n%s %d %s\n", r.Proto, answer.Code, http.StatusText(answer.Code))
 		header := answer.Header()
 		header.Del("Server")
 		for _, name := range slices.Sorted(maps.Keys(header)) {
 			for _, value := range header[name] {
-				fmt.Fprintf(&text, "  %s: %s\n", name, value)
+				fmt.Fprintf(&text, "%s: %s\n", name, value)
 			}
 		}
+		fmt.Fprintf(&text, "\n%s", answer.Body)
 		if answer.Body.Len() > 0 {
-			fmt.Fprintf(&text, "\n%s\n", answer.Body)
+			text.WriteByte('\n')
 		}
 	}
 	_, err := io.WriteString(out, text.String())

@@ -1,6 +1,7 @@
 package command_test
 
 import (
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -46,6 +47,25 @@ http://hooks.example.com {
 			}
 		}
 	}
+	handle /nginx {
+		stream_auth nginx_rtmp {
+			token weekly {
+				jwt {
+					secret ` + testbed.Secret + `
+				}
+			}
+			token short {
+				signed ` + testbed.Secret + `
+			}
+RULES
+			allow weekly {
+				token weekly
+			}
+			allow short {
+				token short
+			}
+		}
+	}
 }
 `
 
@@ -70,7 +90,11 @@ func TestExplainSaysWhatWouldBeDecidedAndCallsNobody(t *testing.T) {
 		}
 	}()
 	address := listener.Addr().String()
-	config := write(t, strings.NewReplacer("RECEIVER", address, "REDIS", address).Replace(explained))
+	var rules strings.Builder
+	for i := range 30 {
+		fmt.Fprintf(&rules, "deny number%d {\nstream other%d\n}\n", i, i)
+	}
+	config := write(t, strings.NewReplacer("RECEIVER", address, "REDIS", address, "RULES", rules.String()).Replace(explained))
 
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	claims := testbed.VonageClaims(body, map[string]any{"iat": now.Unix()})
@@ -83,6 +107,11 @@ func TestExplainSaysWhatWouldBeDecidedAndCallsNobody(t *testing.T) {
 	foreign := "POST /oauth HTTP/1.1\nHost: hooks.example.com\nAuthorization: Bearer " +
 		testbed.HS256(t, testbed.Secret, map[string]any{"alg": "RS256"}, map[string]any{"exp": now.Unix() + 60}) + "\n\n"
 
+	nginx := func(call, args string) string {
+		form := "app=live&flashver=&swfurl=&tcurl=&pageurl=&addr=192.0.2.7&clientid=1&call=" + call + "&name=cam1&type=live" + args
+		return fmt.Sprintf("POST /nginx HTTP/1.0\r\nHost: hooks.example.com\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", len(form), form)
+	}
+
 	for _, tc := range []struct {
 		name, request string
 		at            time.Time
@@ -94,6 +123,13 @@ func TestExplainSaysWhatWouldBeDecidedAndCallsNobody(t *testing.T) {
 		{"keys of others", foreign, now, []string{"unavailable", "503 Service Unavailable"}},
 		{"a stream that is allowed", stream("live"), now, []string{"publish of live/cam1", "closed: does not hold (app)", "=> allow by live: ok", "200 OK"}},
 		{"a stream whose token is too old", stream("live"), now.Add(time.Hour), []string{"live: does not hold (token: expired", "=> deny by fallback: expired", "403 Forbidden"}},
+		{"each token has a word of its own, and each rule that of its token", nginx("publish", "&token=none"), now, []string{
+			"number29: does not hold (stream)",
+			"token weekly: bad_credential (token is not three base64url segments)\n  weekly: does not hold (token: bad_credential: token is not three base64url segments)",
+			"token short: bad_credential (not a short token)\n  short: does not hold (token: bad_credential: not a short token)",
+			"answer\nHTTP/1.0 403 Forbidden\nCache-Control: no-store\nContent-Length: 0\n\n",
+		}},
+		{"what cannot be decoded says why", nginx("connect", ""), now, []string{"deny: malformed", "a call that is not known", "HTTP/1.0 400 Bad Request"}},
 		{"a stream that is denied", stream("internal"), now, []string{"=> deny by closed", "403 Forbidden"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -119,7 +155,7 @@ func TestExplainSaysWhatWouldBeDecidedAndCallsNobody(t *testing.T) {
 }
 
 func TestExplainSaysWhatIsWrong(t *testing.T) {
-	config := write(t, strings.NewReplacer("RECEIVER", "127.0.0.1:1", "REDIS", "127.0.0.1:1").Replace(explained))
+	config := write(t, strings.NewReplacer("RECEIVER", "127.0.0.1:1", "REDIS", "127.0.0.1:1", "RULES", "").Replace(explained))
 	for name, tc := range map[string]struct {
 		request string
 		args    []string

@@ -52,6 +52,10 @@ const icecastHook = `http:// {
 				stream ` + icecastMount + `
 				user dj ` + djPassword + `
 			}
+			deny banned {
+				claim banned true
+				reason "{stream.subject} is banned"
+			}
 			allow listeners {
 				mode play
 				token valid
@@ -139,6 +143,19 @@ func TestRealIcecastAsksAndObeys(t *testing.T) {
 		hear(t, witness, "the listener whose token still holds")
 	})
 
+	t.Run("the reason of a denial is in Icecast's log", func(t *testing.T) {
+		banned := testbed.HS256(t, streamSecret, nil, map[string]any{
+			"sub": "mallory", "banned": true, "stream": icecastMount, "exp": inAnHour.Unix(),
+		})
+		if resp := radio.listen(t, banned); resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s", resp.Status)
+		}
+		radio.expect(t, "listener_add", false)
+		if errorLog, err := os.ReadFile(radio.errorLog); err != nil || !strings.Contains(string(errorLog), "mallory is banned") {
+			t.Errorf("it is not there: %v\n%s", err, errorLog)
+		}
+	})
+
 	t.Run("who cannot prove to be Icecast is refused before any rule", func(t *testing.T) {
 		body := strings.NewReader(url.Values{
 			"action": {"listener_add"}, "mount": {"/" + icecastMount + "?token=" + good}, "ip": {"127.0.0.1"},
@@ -164,8 +181,27 @@ func TestRealIcecastAsksAndObeys(t *testing.T) {
 func TestRealIcecastLimitsSessions(t *testing.T) {
 	need(t, "icecast2", "ffmpeg")
 	limited := strings.Replace(icecastHook, "time_limit token", "max_sessions 1 per user", 1)
+	limited = strings.Replace(limited, "user dj "+djPassword, "user dj "+djPassword+"\n\t\t\t\tmax_sessions 1 per user", 1)
 	radio := startIcecast(t, limited)
 	radio.goOnAir(t)
+
+	// The source says what is played now. Icecast asks about that in the words in which it asks about a source.
+	song, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+		fmt.Sprintf("http://127.0.0.1:%d/admin/metadata?mode=updinfo&mount=/%s&song=A+song", radio.port, icecastMount), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	song.SetBasicAuth("dj", djPassword)
+	told, err := http.DefaultClient.Do(song)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told.Body.Close()
+	if told.StatusCode != http.StatusOK {
+		t.Errorf("a song's name: %s", told.Status)
+	}
+	radio.expect(t, "stream_auth", true)
+
 	token := func(subject string) string {
 		return testbed.HS256(t, streamSecret, nil, map[string]any{
 			"sub": subject, "stream": icecastMount, "exp": time.Now().Add(time.Hour).Unix(),
@@ -216,9 +252,10 @@ func listenerToken(t *testing.T, secret, stream string, end time.Time) string {
 
 // radio is a running Icecast and what it asked.
 type radio struct {
-	port  int
-	hook  string
-	asked chan hookCall
+	port     int
+	hook     string
+	errorLog string
+	asked    chan hookCall
 }
 
 // hookCall is one question of Icecast, and whether the answer was the one header that it takes for a yes.
@@ -333,6 +370,7 @@ func startIcecast(t *testing.T, hook string) *radio {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	r.errorLog = filepath.Join(dir, "error.log")
 	config, err := os.Create(filepath.Join(dir, "icecast.xml"))
 	if err != nil {
 		t.Fatal(err)
@@ -367,7 +405,7 @@ func startIcecast(t *testing.T, hook string) *radio {
 		cmd.Process.Kill()
 		<-ended
 		if t.Failed() {
-			if errorLog, err := os.ReadFile(filepath.Join(dir, "error.log")); err == nil {
+			if errorLog, err := os.ReadFile(r.errorLog); err == nil {
 				t.Logf("Icecast's error.log:\n%s", errorLog)
 			}
 		}

@@ -89,6 +89,13 @@ func TestAttacksOnAntMedia(t *testing.T) {
 			denied(t, do(t, "/jwt", fmt.Sprintf(`"streamId":%q,"appName":"live","mode":"play","token":%q,"stream\u0049d":%q`, ids[0], token, ids[1])), http.StatusBadRequest)
 		}
 	})
+	t.Run("a printed query that can be read in two ways is no reason to refuse the token beside it", func(t *testing.T) {
+		for _, printed := range []string{"{token=good, title=a, b}", "{a=b=c}", "null", "{"} {
+			allowed(t, do(t, "/ams", good+fmt.Sprintf(`,"queryParams":%q`, printed)))
+			denied(t, do(t, "/ams", `"appName":"live","streamId":"cam1","mode":"play","token":"bad",`+fmt.Sprintf(`"queryParams":%q`, printed)), http.StatusForbidden)
+			denied(t, do(t, "/ams", `"appName":"live","streamId":"cam1","mode":"play","token":"",`+fmt.Sprintf(`"queryParams":%q`, printed)), http.StatusBadRequest)
+		}
+	})
 	t.Run("am-proto-keys", func(t *testing.T) {
 		allowed(t, do(t, "/ams", good+`,"__proto__":{"mode":"publish"},"constructor":"x"`))
 		denied(t, do(t, "/ams", `"appName":"live","streamId":"cam1","mode":"play","__proto__":{"token":"good"}`), http.StatusForbidden)

@@ -7,8 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
+	"github.com/caddyauth/callbacks/caddyauth/internal/shorttoken"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
+
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode/gzip"
 )
 
 // answered holds an answer to be exactly this, with its length, and nothing that leads elsewhere.
@@ -191,6 +197,7 @@ func TestAttacksOnMediaMTX(t *testing.T) {
 	bed := testbed.New(t, site(
 		handle("/static", "mediamtx", "token {\nstatic good\n}\nallow {\ntoken valid\n}")+
 			handle("/jwt", "mediamtx", jwtToken+"allow {\ntoken valid\n}")+
+			handle("/permissions", "mediamtx", "token {\njwt {\nsecret "+testbed.Secret+"\n}\nstream_claim mediamtx_permissions\n}\nallow {\ntoken valid\n}")+
 			handle("/user", "mediamtx", "allow {\nuser bob right\n}")+
 			handle("/open", "mediamtx", "fallback allow")))
 	asks := func(action, user, password, token, query string) string {
@@ -235,6 +242,17 @@ func TestAttacksOnMediaMTX(t *testing.T) {
 		answered(t, do(t, "/static", asks(`"read"`, "bob", "wrong", "good", "jwt=other")), 400, "")
 		answered(t, do(t, "/static", asks(`"read"`, "", "", "good", "jwt=bad")), 400, "")
 		answered(t, do(t, "/static", asks(`"read"`, "", "", "bad", "jwt=good")), 400, "")
+	})
+	t.Run("a permission is for its own action", func(t *testing.T) {
+		permitted := func(action string) string {
+			return mint(t, map[string]any{"stream": nil, "mediamtx_permissions": []any{map[string]any{"action": action, "path": "cam1"}}})
+		}
+		for _, action := range []string{"publish", "read", "playback"} {
+			for _, asked := range []string{"publish", "read", "playback"} {
+				status := map[bool]int{true: 200, false: 403}[action == asked]
+				answered(t, do(t, "/permissions", asks(strconv.Quote(asked), "", "", permitted(action), "")), status, "")
+			}
+		}
 	})
 	t.Run("mx-id-null", func(t *testing.T) {
 		for _, id := range []string{"null", `""`, `"not a UUID"`, `"5f4d2c0e-0000-4000-8000-000000000000"`} {
@@ -333,6 +351,64 @@ func TestDefectsOfOthers(t *testing.T) {
 				fmt.Sprintf(`{"ip":"192.0.2.7","action":"read","path":"cam1","query":%q}`, junk+"&token="+url.QueryEscape(good)))), 200, "")
 		}
 	})
+	t.Run("a signed hook that was seen is not good for ever", func(t *testing.T) {
+		// The body and its signature are a vector, made by hand from OvenMediaEngine's algorithm.
+		gate := testbed.New(t, site("route {\ncallback_auth ovenmediaengine {\nsecret ome-lab-secret\n}\nstream_auth ovenmediaengine {\ntoken {\nstatic t0k\n}\nallow {\ntoken valid\n}\n}\n}"))
+		const body = `{"client":{"address":"192.0.2.7","port":40001,"real_ip":"192.0.2.7"},"request":{"direction":"incoming","protocol":"RTMP","status":"opening","time":"2026-11-22T01:40:00.000Z","url":"rtmp://media.example:1935/app/cam1?token=t0k"}}`
+		sent := time.Date(2026, 11, 22, 1, 40, 0, 0, time.UTC)
+		at := func(now time.Time, body string) testbed.Result {
+			r := hook("/", "application/json", body)
+			r.Header.Set("X-Ome-Signature", "oXxDXahlR173zko_CfRKNifBoMM")
+			return gate.Do(t, r.WithContext(clock.At(r.Context(), now)))
+		}
+		answered(t, at(sent.Add(time.Second), body), 200, `{"allowed":true}`)
+		for name, result := range map[string]testbed.Result{
+			"an hour later":        at(sent.Add(time.Hour), body),
+			"with another address": at(sent, strings.Replace(body, "192.0.2.7", "192.0.2.8", 1)),
+		} {
+			if result.Status != 401 || strings.Contains(result.Body, "true") {
+				t.Errorf("%s: %d %q", name, result.Status, result.Body)
+			}
+		}
+	})
+	t.Run("who cannot prove to be the media server ends nobody's session", func(t *testing.T) {
+		gate := testbed.New(t, site("route {\ncallback_auth api_key {\nquery key\nkey 0123456789abcdef0123456789abcdef\n}\nstream_auth srs {\nallow forged {\nmax_sessions 1 per stream\n}\n}\n}"))
+		ask := func(key, action, client string) int {
+			return gate.Do(t, hook("/?key="+key, "application/json", fmt.Sprintf(
+				`{"action":%q,"client_id":%q,"ip":"192.0.2.7","app":"live","stream":"cam1","param":""}`, action, client))).Status
+		}
+		const key = "0123456789abcdef0123456789abcdef"
+		for i, step := range []struct {
+			key, action, client string
+			status              int
+		}{{key, "on_play", "a", 200}, {"x", "on_stop", "a", 401}, {key, "on_play", "b", 403}, {key, "on_stop", "a", 200}, {key, "on_play", "b", 200}} {
+			if status := ask(step.key, step.action, step.client); status != step.status {
+				t.Errorf("step %d: %d, should be %d", i+1, status, step.status)
+			}
+		}
+	})
+	t.Run("who is banned is denied", func(t *testing.T) {
+		gate := testbed.New(t, site(handle("/", "radiomast", "deny {\nip 198.51.100.0/24 192.0.2.7\n}\ndeny {\nagent BadBot* Evil/1.0\n}\nallow {\n}")))
+		for _, banned := range []map[string]string{{"ip": "192.0.2.7"}, {"ip": "198.51.100.9"}, {"ip": "192.0.2.9", "agent": "BadBot/2"}, {"ip": "192.0.2.9", "agent": "Evil/1.0"}} {
+			denied(t, gate.Do(t, without("/", "/jazz", banned)), http.StatusForbidden)
+		}
+		allowedIcecast(t, gate.Do(t, without("/", "/jazz", map[string]string{"ip": "192.0.2.9"})))
+	})
+	t.Run("an expiry with something behind its number is none", func(t *testing.T) {
+		gate := testbed.New(t, site(handle("/", "nginx_rtmp", "token {\nsigned "+testbed.Secret+"\n}\nallow {\ntoken valid\n}")))
+		short, err := shorttoken.Mint([]byte(testbed.Secret), shorttoken.Token{Mode: "play", Expires: now.Add(time.Hour)}, "live/cam1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func(token string) *http.Request {
+			return nginxCall("/", "live", "play", "&name=cam1&start=0&duration=0&reset=0", "&token="+token)
+		}
+		answered(t, gate.Do(t, ask(short)), 200, "")
+		answered(t, gate.Do(t, ask(strings.Replace(short, "3600.", "3600x.", 1))), 403, "")
+		for _, exp := range []any{"1800003600", "1800003600x", true, []any{1800003600}} {
+			answered(t, bed.Do(t, srs("?token="+mint(t, map[string]any{"exp": exp}))), 403, `{"code":403}`)
+		}
+	})
 	t.Run("no answer is ever a yes by its status alone", func(t *testing.T) {
 		// What a server takes for a yes is status and body together: neither stands alone on a denial, or undecoded.
 		for _, body := range []string{"", "{}", "null", "0", `{"code":0}`, `{"allowed":true}`} {
@@ -343,4 +419,23 @@ func TestDefectsOfOthers(t *testing.T) {
 			answered(t, bed.Do(t, hook("/mediamtx", "application/json", body)), 400, "")
 		}
 	})
+}
+
+// A media server's answer has its length and is never chunked, also where the site compresses what it can.
+func TestNoAnswerIsCompressed(t *testing.T) {
+	bed := testbed.New(t, site("encode gzip\n"+
+		handle("/oven", "ovenmediaengine", "allow {\nrename other\n}")+
+		handle("/zlm/*", "zlmediakit", "deny {\nreason "+strings.Repeat("x", 1000)+"\n}")))
+	for path, body := range map[string]string{
+		"/oven":        `{"client":{"address":"192.0.2.7","port":1},"request":{"direction":"outgoing","protocol":"WebRTC","status":"opening","url":"ws://h:3333/live/cam1?token=` + strings.Repeat("x", 1000) + `"}}`,
+		"/zlm/on_play": `{"app":"live","id":"1","ip":"192.0.2.7","mediaServerId":"z","params":"","schema":"rtmp","stream":"cam1"}`,
+	} {
+		r := hook(path, "application/json", body)
+		r.Header.Set("Accept-Encoding", "gzip")
+		result := bed.Do(t, r)
+		answered(t, result, 200, result.Body)
+		if result.Header.Get("Content-Encoding") != "" || len(result.Body) < 1000 || result.Body[0] != '{' {
+			t.Errorf("%s: %v %.100q", path, result.Header, result.Body)
+		}
+	}
 }

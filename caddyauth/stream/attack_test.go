@@ -32,10 +32,14 @@ const attackSite = `
 `
 
 func TestAttacksOnEveryDialect(t *testing.T) {
+	const fromBoth = "token {\nfrom query token\nfrom password\njwt {\nsecret " + testbed.Secret + "\n}\n}\n"
 	bed := testbed.New(t, site(attackSite+
 		handle("/ams", "antmedia", jwtToken+"allow {\ntoken valid\n}")+
 		handle("/ice", "icecast", jwtToken+"allow {\ntoken valid\n}")+
 		handle("/radio", "radiomast", jwtToken+"allow {\ntoken valid\n}")+
+		handle("/ice/both", "icecast", fromBoth+"allow {\ntoken valid\n}")+
+		handle("/ice/password", "icecast", fromBoth+"allow {\ntoken valid\n}")+
+		handle("/radio/password", "radiomast", fromBoth+"allow {\ntoken valid\n}")+
 		handle("/aud", "antmedia", "token {\n jwt {\n secret "+testbed.Secret+"\n audience antmedia\n }\n}\nallow {\ntoken valid\n}")+
 		handle("/static", "antmedia", "token {\nstatic first-key-0123456789 second-key-0123456789\n}\nallow {\ntoken valid\n}")))
 
@@ -179,6 +183,13 @@ func TestAttacksOnEveryDialect(t *testing.T) {
 		}
 		denied(t, bed.Do(t, without("/ice", "/cam1", map[string]string{"user": token})), http.StatusForbidden)
 		denied(t, bed.Do(t, listen("/ice", "/cam1", "token", token)), http.StatusForbidden)
+		for _, path := range []string{"/ice", "/radio"} {
+			denied(t, bed.Do(t, without(path, "/cam1", map[string]string{"pass": token})), http.StatusForbidden)
+			allowedIcecast(t, bed.Do(t, without(path, "/cam1?token="+token, map[string]string{"user": "alice", "pass": "her own"})))
+			allowedIcecast(t, bed.Do(t, without(path+"/password", "/cam1", map[string]string{"pass": token})))
+		}
+		// A source has no query that Icecast tells of.
+		allowedIcecast(t, bed.Do(t, without("/ice", "/cam1", map[string]string{"action": "stream_auth", "pass": mint(t, map[string]any{"mode": "publish"})})))
 	})
 	t.Run("sc-token-two-places", func(t *testing.T) {
 		token := mint(t, nil)
@@ -186,7 +197,7 @@ func TestAttacksOnEveryDialect(t *testing.T) {
 		denied(t, bed.Do(t, antMedia("/ams", fmt.Sprintf(body, token, "{token=other}"))), http.StatusBadRequest)
 		denied(t, bed.Do(t, antMedia("/ams", fmt.Sprintf(body, "other", "{token="+token+"}"))), http.StatusBadRequest)
 		allowed(t, bed.Do(t, antMedia("/ams", fmt.Sprintf(body, token, "{token="+token+"}"))))
-		denied(t, bed.Do(t, without("/ice", "/cam1?token="+token, map[string]string{"pass": "other"})), http.StatusBadRequest)
+		denied(t, bed.Do(t, without("/ice/both", "/cam1?token="+token, map[string]string{"pass": "other"})), http.StatusBadRequest)
 	})
 	t.Run("sc-token-1mb", func(t *testing.T) {
 		denied(t, bed.Do(t, play("/ams", strings.Repeat("a", 1<<20))), http.StatusRequestEntityTooLarge)

@@ -290,7 +290,7 @@ func (c *Conditions) hold(q *Request, unknown bool) (failing string) {
 		return "transport"
 	case len(c.origin) > 0 && !c.matchOrigin(q.Origin):
 		return "origin"
-	case len(c.agent) > 0 && (len(q.Agent) > maxAgentBytes || !c.agent.match(q.Agent)):
+	case len(c.agent) > 0 && (q.Agent == "" || len(q.Agent) > maxAgentBytes || !c.agent.match(q.Agent)):
 		return "agent"
 	case !c.holdListeners(q.Listeners, unknown):
 		return "listeners"

@@ -81,6 +81,9 @@ type Source struct {
 
 	// The name of the query parameter or field; empty for the others.
 	Name string `json:"name,omitempty"`
+
+	// What the client must want for the place to count: `publish` or `play`. Default: either.
+	Mode Mode `json:"mode,omitempty"`
 }
 
 // Ability is what one media server tells and carries out. The rule checker, the README and the tests share it.
@@ -104,6 +107,9 @@ type Ability struct {
 
 	// NoApps says that this server's streams have no app: it is known to be empty, and an expression may ask for it.
 	NoApps bool
+
+	// EndsPlayersOnly says that of this server's sessions FeatureTimeLimit ends those of players, and not of publishers.
+	EndsPlayersOnly bool
 
 	// Inline says that the request is the client's own, and what it asks for is behind this handler. Decode gets no
 	// body; on an allowance the next handler is called instead of Encode, with the request as it came.

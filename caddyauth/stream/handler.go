@@ -358,6 +358,9 @@ func (a *reply) Write(data []byte) (int, error) {
 func (a *reply) send(w http.ResponseWriter) error {
 	a.WriteHeader(http.StatusOK)
 	a.header.Set("Cache-Control", "no-store")
+	if a.body.Len() > 0 {
+		a.header.Add("Cache-Control", "no-transform") // compressed, as the handler `encode` would, it would lose its length
+	}
 	a.header.Set("Content-Length", strconv.Itoa(a.body.Len()))
 	clear(w.Header())
 	maps.Copy(w.Header(), a.header)

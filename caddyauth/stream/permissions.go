@@ -14,8 +14,8 @@ const mediaMTXClaim = "mediamtx_permissions"
 // mediaMTXModes are the actions of permissions that rules here speak of. Others (api, metrics, pprof) are for MediaMTX.
 var mediaMTXModes = map[string]Mode{"publish": Publish, "read": Play, "playback": Play}
 
-// checkMediaMTX holds the permissions of a token against the stream and the mode of q. A permission without a path is
-// good for every one. One whose path is a regular expression (`~…`) makes the token not valid: what it would match is for
+// checkMediaMTX holds the permissions of a token against the stream of q, and its action where MediaMTX asks, to which
+// reading and playing back are two things; else its mode. A permission without a path is good for every one. One whose path is a regular expression (`~…`) makes the token not valid: what it would match is for
 // MediaMTX to say.
 func checkMediaMTX(q *Request, claims strictjson.Value) error {
 	value, ok := claims.Get(mediaMTXClaim)
@@ -49,7 +49,11 @@ func checkMediaMTX(q *Request, claims strictjson.Value) error {
 		if strings.HasPrefix(path, "~") {
 			return verdict.Errorf(verdict.BadClaim, "the token's claim %s has a regular expression for a path", mediaMTXClaim)
 		}
-		if mode, known := mediaMTXModes[permission["action"]]; known && mode == q.Mode && (path == "" || path == q.Stream()) {
+		mode, known := mediaMTXModes[permission["action"]]
+		if _, asks := mediaMTXModes[q.Action]; asks {
+			known = permission["action"] == q.Action
+		}
+		if known && mode == q.Mode && (path == "" || path == q.Stream()) {
 			granted = true
 		}
 	}

@@ -81,7 +81,9 @@ type evaluation struct {
 
 	presented []presented    // by the place of the token block
 	refusal   *verdict.Error // the first credential that was refused, else that there was none
+	latest    *verdict.Error // the same of the rule that is being asked, and the last
 	left      time.Duration  // how long an allowance lasts, by the rules that deny
+	steps     []app.Step     // the tokens and rules that were asked
 }
 
 // presented is what a token block says to the request's credential.
@@ -94,23 +96,22 @@ type presented struct {
 // decide asks the rules in their order; the first whose conditions all hold decides.
 func (p *policy) decide(ctx context.Context, q *Request, now time.Time) Decision {
 	e := &evaluation{policy: p, ctx: ctx, q: q, now: now, presented: make([]presented, len(p.tokens)), left: never}
-	var steps []app.Step
 	for i, rule := range p.rules {
 		m, err := rule.judge(e)
 		if err != nil {
 			d := Deny(err)
 			d.Rule = rule.label(i)
-			return d.asked(steps, d.Rule, string(d.Code))
+			return d.asked(e.steps, d.Rule, string(d.Code))
 		}
 		if m.holds {
-			return e.conclude(rule, rule.label(i), m).asked(steps, rule.label(i), "holds: "+rule.Action)
+			return e.conclude(rule, rule.label(i), m).asked(e.steps, rule.label(i), "holds: "+rule.Action)
 		}
-		steps = append(steps, app.Step{Name: rule.label(i), Outcome: "does not hold", Detail: m.why})
+		e.steps = append(e.steps, app.Step{Name: rule.label(i), Outcome: "does not hold", Detail: m.why})
 	}
 	if p.allow {
-		return e.conclude(&Rule{Action: "allow"}, fallbackName, match{left: never}).asked(steps, fallbackName, "allow")
+		return e.conclude(&Rule{Action: "allow"}, fallbackName, match{left: never}).asked(e.steps, fallbackName, "allow")
 	}
-	return e.deny(fallbackName, "no rule allows it").asked(steps, fallbackName, "deny")
+	return e.deny(fallbackName, "no rule allows it").asked(e.steps, fallbackName, "deny")
 }
 
 // conclude makes the decision of a rule whose conditions hold.
@@ -199,17 +200,18 @@ func (e *evaluation) expired(name, detail string) Decision {
 // note remembers why a credential did not count, for the log of a later denial. That there is none says less than that
 // one was refused.
 func (e *evaluation) note(refusal *verdict.Error) {
+	e.latest = refusal
 	if e.refusal == nil || e.refusal.Reason == verdict.Missing {
 		e.refusal = refusal
 	}
 }
 
-// why says what is known about a credential that does not count.
+// why says why a rule's tokens do not count.
 func (e *evaluation) why() string {
-	if e.refusal == nil {
-		return ""
+	if e.latest == nil {
+		return "token, or a claim of it"
 	}
-	return ": " + e.refusal.Error()
+	return "token: " + e.latest.Error()
 }
 
 // refuse takes a refused credential: what is undecided, and what can be read in two ways, ends the evaluation as an
@@ -227,6 +229,7 @@ func (e *evaluation) refuse(err error) error {
 // rule wants none and there is none; then there is no accepted.
 func (e *evaluation) findToken(rule *Rule) (found bool, a *accepted, err error) {
 	var undecided error
+	e.latest = nil
 	absent := rule.wantsAbsent()
 	for i, t := range e.tokens {
 		if !rule.takes(t) && !absent {
@@ -259,6 +262,12 @@ func (e *evaluation) present(i int) presented {
 	if !p.judged {
 		p.judged = true
 		p.accepted, p.err = e.tokens[i].judge(e.ctx, e.q, e.now)
+		step := app.Step{Name: e.tokens[i].label(), Outcome: string(verdict.OK)}
+		if p.err != nil {
+			refusal := verdict.Of(p.err)
+			step.Outcome, step.Detail = string(refusal.Reason), refusal.Detail
+		}
+		e.steps = append(e.steps, step)
 	}
 	return *p
 }

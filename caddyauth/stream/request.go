@@ -55,6 +55,9 @@ type Request struct {
 	// share a connection, the connection's id is not enough. It is empty where the server has no such thing.
 	Server, Session string
 
+	// NoSession says that what is asked opens none, such as to change what a source says of itself: nothing is counted.
+	NoSession bool
+
 	// Listeners, Listened24h and Listened7d are counters that the server reports; nil if it did not.
 	Listeners   *int64
 	Listened24h *time.Duration

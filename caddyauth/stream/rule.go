@@ -63,6 +63,9 @@ func (r *Rule) provision(ability Ability, tokens []*Token) error {
 			}
 		}
 	}
+	if ability.EndsPlayersOnly && slices.Equal(r.Mode, []string{string(Publish)}) && (r.TimeLimit != 0 || r.TimeLimitToken) {
+		return fmt.Errorf("%s ends no publisher by time_limit, only players", ability.Server)
+	}
 	if err := r.Conditions.provision(ability, tokens); err != nil {
 		return err
 	}
@@ -157,7 +160,7 @@ func (r *Rule) judge(e *evaluation) (match, error) {
 	if len(r.Token)+len(r.claims) > 0 {
 		found, a, err := e.findToken(r)
 		if err != nil || !found {
-			return match{why: "token" + e.why()}, err
+			return match{why: e.why()}, err
 		}
 		m.token = a
 	}

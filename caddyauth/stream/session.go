@@ -136,7 +136,7 @@ func (e *evaluation) admit(rule *Rule, name string, d *Decision, m match) error 
 		lease = time.Duration(limit.Lease)
 	}
 	switch {
-	case e.observe, limit == nil && (e.book == nil || e.q.Session == "" || lease == 0):
+	case e.observe, e.q.NoSession, limit == nil && (e.book == nil || e.q.Session == "" || lease == 0):
 		return nil
 	case e.q.Session == "":
 		return verdict.Errorf(verdict.Denied, "the server did not name the session, which cannot be counted")
@@ -198,9 +198,18 @@ func (p *policy) release(ctx context.Context, s *session, now time.Time) {
 }
 
 // end closes the session of a Close. Where this Caddy was not the one that opened it, the event itself says by whom it
-// may have been counted: its user, its token, its address, its stream. Where it says too little, the lease ends it.
+// may have been counted: its user, its token, its address, its stream. Where it says too little, the lease ends it. One
+// that does not say whether it was a publisher's or a player's is taken for either's.
 func (p *policy) end(ctx context.Context, q *Request, now time.Time) {
 	if p.book == nil || q.Session == "" {
+		return
+	}
+	if q.Mode == "" {
+		for _, mode := range []Mode{Publish, Play} {
+			either := *q
+			either.Mode = mode
+			p.end(ctx, &either, now)
+		}
 		return
 	}
 	key := p.sessionKey(q)

@@ -305,10 +305,18 @@ func TestIcecastsListenersAndSources(t *testing.T) {
 	allowed(t, bed.Do(t, icecast("/", "action", "listener_remove", "server", t.Name(), "port", "8000", "client", "1", "mount", "/jazz?x=1", "duration", "7")))
 	allowedIcecast(t, bed.Do(t, add("3")))
 
+	// Its metadata is asked about in the same words, and is no session: of no mount that is not live, and none of another's.
+	metadata := func(mount string) *http.Request {
+		return icecast("/", "action", "stream_auth", "server", t.Name(), "port", "8000", "mount", mount, "ip", "192.0.2.9", "user", "dj", "pass", "x", "admin", "1")
+	}
+	allowedIcecast(t, bed.Do(t, metadata("/c")))
 	source := func(mount string) *http.Request {
 		return icecast("/", "action", "stream_auth", "server", t.Name(), "port", "8000", "mount", mount, "ip", "192.0.2.9", "user", "dj", "pass", "x")
 	}
 	allowedIcecast(t, bed.Do(t, source("/a")))
+	denied(t, bed.Do(t, source("/b")), 403)
+	allowedIcecast(t, bed.Do(t, metadata("/a")))
+	allowedIcecast(t, bed.Do(t, metadata("/b")))
 	denied(t, bed.Do(t, source("/b")), 403)
 	allowed(t, bed.Do(t, icecast("/", "action", "mount_remove", "server", t.Name(), "port", "8000", "mount", "/a")))
 	allowedIcecast(t, bed.Do(t, source("/b")))

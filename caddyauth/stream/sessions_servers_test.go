@@ -3,6 +3,7 @@ package stream_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
@@ -91,4 +92,79 @@ func TestSessionsOfEveryServer(t *testing.T) {
 			answered(t, bed.Do(t, server.open(4)), 200, server.allow)
 		})
 	}
+}
+
+// Some hooks tell the end of a session and not whether it was one of a publisher or of a player: it was either.
+func TestAnEndWithoutAModeEndsTheSession(t *testing.T) {
+	const single = "allow {\nmax_sessions 1 per ip\n}"
+	bed := testbed.New(t, site(handle("/nginx", "nginx_rtmp", single)+handle("/srs", "srs", single)+handle("/zlm/*", "zlmediakit", single)))
+	nginx := func(client int, call, fields string) *http.Request {
+		return hook("/nginx", "application/x-www-form-urlencoded", fmt.Sprintf(
+			"app=live&flashver=&swfurl=&tcurl=&pageurl=&addr=198.51.100.7&clientid=%d&call=%s&name=cam1%s", client, call, fields))
+	}
+	srs := func(client int, members string) *http.Request {
+		return hook("/srs", "application/json", fmt.Sprintf(
+			`{"server_id":"v","service_id":"s","client_id":"d%d","ip":"198.51.100.7","vhost":"h","app":"live",%s}`, client, members))
+	}
+	zlm := func(client int, name string) *http.Request {
+		return hook("/zlm/"+name, "application/json", fmt.Sprintf(
+			`{"app":"live","id":"x%d","ip":"198.51.100.7","mediaServerId":"z","params":"","schema":"rtmp","stream":"cam1"}`, client))
+	}
+	for _, server := range []struct {
+		name               string
+		open, play, closes func(client int) *http.Request
+	}{
+		{
+			"nginx_rtmp: done",
+			func(client int) *http.Request { return nginx(client, "publish", "&type=live") },
+			func(client int) *http.Request { return nginx(client, "play", "&start=0&duration=0&reset=0") },
+			func(client int) *http.Request { return nginx(client, "done", "") },
+		},
+		{
+			"srs: on_close",
+			func(client int) *http.Request { return srs(client, `"action":"on_publish","stream":"cam1","param":""`) },
+			func(client int) *http.Request { return srs(client, `"action":"on_play","stream":"cam1","param":""`) },
+			func(client int) *http.Request { return srs(client, `"action":"on_close","send_bytes":1`) },
+		},
+		{
+			"zlmediakit: on_flow_report that does not say who",
+			func(client int) *http.Request { return zlm(client, "on_publish") },
+			func(client int) *http.Request { return zlm(client, "on_play") },
+			func(client int) *http.Request { return zlm(client, "on_flow_report") },
+		},
+	} {
+		t.Run(server.name, func(t *testing.T) {
+			for i, open := range []func(int) *http.Request{server.open, server.play, server.open} {
+				first, second := 2*i+1, 2*i+2
+				if body := bed.Do(t, open(first)); !strings.Contains(body.Body, `"code":0`) && body.Body != "" || body.Status != 200 {
+					t.Fatalf("session %d: %d %q", first, body.Status, body.Body)
+				}
+				if body := bed.Do(t, open(second)); strings.Contains(body.Body, `"code":0`) || body.Body == "" && body.Status == 200 {
+					t.Fatalf("session %d: %d %q", second, body.Status, body.Body)
+				}
+				bed.Do(t, server.closes(first))
+			}
+		})
+	}
+}
+
+// Of a session that the server never ends, a lease does. Asked about again it is the same; without a name it is none.
+func TestSessionsOfServersThatNeverEndThem(t *testing.T) {
+	const single = "allow {\nmax_sessions 1 per stream 2h\n}"
+	bed := testbed.New(t, site(handle("/radio", "radiomast", single)+handle("/mediamtx", "mediamtx", single)))
+	radio := func(client string) *http.Request {
+		return without("/radio", "/of-servers-that-never-end", map[string]string{"client": client})
+	}
+	mediaMTX := func(id string) *http.Request {
+		return hook("/mediamtx", "application/json", fmt.Sprintf(
+			`{"ip":"192.0.2.7","user":"u","password":"","token":"","action":"read","path":"of-servers-that-never-end","protocol":"hls","id":%s,"query":"","userAgent":"x"}`, id))
+	}
+	allowedIcecast(t, bed.Do(t, radio("9223372036854775808")))
+	allowedIcecast(t, bed.Do(t, radio("9223372036854775808")))
+	denied(t, bed.Do(t, radio("9223372036854775809")), 403)
+	denied(t, bed.Do(t, radio("-")), 403)
+	answered(t, bed.Do(t, mediaMTX(`"1b0c2a52-8b2a-4d4e-9d2e-5b9f1e0e7c11"`)), 200, "")
+	answered(t, bed.Do(t, mediaMTX(`"1b0c2a52-8b2a-4d4e-9d2e-5b9f1e0e7c11"`)), 200, "")
+	answered(t, bed.Do(t, mediaMTX(`"5f4d2c0e-0000-4000-8000-000000000000"`)), 403, "")
+	answered(t, bed.Do(t, mediaMTX("null")), 403, "")
 }

@@ -123,6 +123,9 @@ func (t *Token) provision(ctx caddy.Context, ability Ability) error {
 	return nil
 }
 
+// label is what the inspector and `explain` call the token block.
+func (t *Token) label() string { return strings.TrimSpace("token " + t.Name) }
+
 // waits reports whether the check may take another server.
 func (t *Token) waits() bool { return t.OAuth2 != nil || t.JWT != nil && t.JWT.Waits() }
 
@@ -184,6 +187,9 @@ func (s Source) check(ability Ability) error {
 	default:
 		return fmt.Errorf("unknown place '%s'; there are query, field, user and password", s.From)
 	}
+	if s.Mode != "" && s.Mode != Publish && s.Mode != Play {
+		return fmt.Errorf("'%s' is neither publish nor play", s.Mode)
+	}
 	return nil
 }
 
@@ -192,9 +198,15 @@ func (s Source) check(ability Ability) error {
 func (t *Token) credential(q *Request) (string, error) {
 	found := ""
 	for _, source := range t.From {
+		if source.Mode != "" && source.Mode != q.Mode {
+			continue
+		}
 		value := ""
 		switch source.From {
 		case "query":
+			if q.QueryErr != nil && found != "" {
+				continue // nothing in it counts, and what counts is there
+			}
 			if q.QueryErr != nil {
 				return "", verdict.Errorf(verdict.Malformed, "the client's query cannot be read without doubt")
 			}

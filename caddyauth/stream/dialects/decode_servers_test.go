@@ -39,7 +39,7 @@ func TestDecodeOfServers(t *testing.T) {
 	loopback := netip.MustParseAddr("127.0.0.1")
 	ffmpeg := func(event stream.Event, action string, mode stream.Mode, connection, name string, query url.Values) stream.Request {
 		session := ""
-		if mode != "" {
+		if name != "" {
 			session = connection + "/live/" + name
 		}
 		return stream.Request{

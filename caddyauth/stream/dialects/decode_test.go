@@ -46,7 +46,7 @@ func TestDecode(t *testing.T) {
 			"action=stream_auth&mount=%2flive%2eogg&ip=127%2e0%2e0%2e1&server=127%2e0%2e0%2e1&port=18000&user=dj1&pass=x&admin=1",
 			stream.Request{
 				Event: stream.Open, Action: "stream_auth", Mode: stream.Publish, Name: "live.ogg", Transport: "icecast",
-				IP: loopback, Server: "127.0.0.1:18000", Session: "/live.ogg", User: "dj1", Password: "x", Fields: map[string]string{"admin": "1"},
+				IP: loopback, Server: "127.0.0.1:18000", Session: "/live.ogg", NoSession: true, User: "dj1", Password: "x", Fields: map[string]string{"admin": "1"},
 			},
 		},
 		{

@@ -15,7 +15,7 @@ import (
 // starts out with headers of an earlier handler that a media server would obey.
 func TestEncodeForServers(t *testing.T) {
 	open := &stream.Request{Event: stream.Open, Mode: stream.Play, App: "app", Name: "cam1", Fields: map[string]string{
-		"url": "rtmp://media.example:1935/app/cam1?token=t0k",
+		"url": "rtmp://media.example:1935/app/cam1?token=t0k&a=b",
 	}}
 	renew := &stream.Request{Event: stream.Renew, Mode: stream.Play, App: "app", Name: "cam1"}
 	gone := &stream.Request{Event: stream.Close, Mode: stream.Play, App: "app", Name: "cam1"}
@@ -84,8 +84,8 @@ func TestEncodeForServers(t *testing.T) {
 
 		{"ovenmediaengine allow", OvenMediaEngine{}, open, yes, 200, jsonBody, `{"allowed":true}`},
 		{"ovenmediaengine allow for a time", OvenMediaEngine{}, open, limited, 200, jsonBody, `{"allowed":true,"lifetime":90000}`},
-		{"ovenmediaengine allow under another name", OvenMediaEngine{}, open, renamed, 200, jsonBody, `{"allowed":true,"new_url":"rtmp://media.example:1935/app/internal-raw?token=t0k"}`},
-		{"ovenmediaengine allow with every effect", OvenMediaEngine{}, open, everything, 200, jsonBody, `{"allowed":true,"new_url":"rtmp://media.example:1935/live/other?token=t0k","lifetime":2147483647000,"reason":"welcome"}`},
+		{"ovenmediaengine allow under another name", OvenMediaEngine{}, open, renamed, 200, jsonBody, `{"allowed":true,"new_url":"rtmp://media.example:1935/app/internal-raw?token=t0k&a=b"}`},
+		{"ovenmediaengine allow with every effect", OvenMediaEngine{}, open, everything, 200, jsonBody, `{"allowed":true,"new_url":"rtmp://media.example:1935/live/other?token=t0k&a=b","lifetime":2147483647000,"reason":"welcome"}`},
 		{"ovenmediaengine deny", OvenMediaEngine{}, open, no, 200, jsonBody, `{"allowed":false,"reason":"denied"}`},
 		{"ovenmediaengine deny with a reason", OvenMediaEngine{}, open, reason, 200, jsonBody, `{"allowed":false,"reason":"too \"late\""}`},
 		{"ovenmediaengine undecodable", OvenMediaEngine{}, nil, malformed, 200, jsonBody, `{"allowed":false,"reason":"denied"}`},

@@ -41,6 +41,9 @@ func TestEncode(t *testing.T) {
 	}
 	failed := http.Header{"X-Icecast-Auth-Result": {"failed"}}
 	zero := http.Header{"Icecast-Auth-User": {"0"}, "X-Icecast-Auth-Result": {"failed"}}
+	message := http.Header{
+		"X-Icecast-Auth-Result": {"failed"}, "Icecast-Auth-Message": {"too late"}, "X-Icecast-Auth-Message": {"too late"},
+	}
 	with := func(header http.Header, name, value string) http.Header {
 		header = header.Clone()
 		header.Set(name, value)
@@ -68,7 +71,7 @@ func TestEncode(t *testing.T) {
 		{"icecast allow", Icecast{}, open, yes, 200, ok},
 		{"icecast allow for a time", Icecast{}, open, limited, 200, okLimited},
 		{"icecast deny", Icecast{}, open, no, 403, failed},
-		{"icecast deny with a reason", Icecast{}, open, reason, 403, with(failed, "Icecast-Auth-Message", "too late")},
+		{"icecast deny with a reason", Icecast{}, open, reason, 403, message},
 		{"icecast undecodable", Icecast{}, nil, malformed, 400, failed},
 		{"icecast undecided", Icecast{}, nil, unavailable, 503, failed},
 		{"icecast another method", Icecast{}, nil, method, 405, with(failed, "Allow", "POST")},

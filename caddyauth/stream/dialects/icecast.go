@@ -43,9 +43,11 @@ func (Icecast) Can() stream.Ability {
 			stream.FeatureIP, stream.FeatureTransport, stream.FeatureAgent, stream.FeatureUser, stream.FeatureTimeLimit,
 			stream.FeatureMaxSessions,
 		},
-		Sources: []stream.Source{{From: "query", Name: "token"}, {From: "password"}},
-		NoApps:  true,
-		Closes:  true,
+		// Of a source Icecast tells no query.
+		Sources:         []stream.Source{{From: "query", Name: "token"}, {From: "password", Mode: stream.Publish}},
+		NoApps:          true,
+		Closes:          true,
+		EndsPlayersOnly: true,
 	}
 }
 
@@ -118,6 +120,7 @@ func decodeIcecast(fields form) (*stream.Request, error) {
 	}
 	if q.Mode == stream.Publish {
 		q.Session = fields["mount"] // a source has no id, and a mount one source
+		q.NoSession = fields["admin"] == "1"
 	}
 	var err error
 	if q.IP, err = parseIP(fields["ip"]); err != nil {
@@ -156,6 +159,7 @@ func (Icecast) Encode(w http.ResponseWriter, q *stream.Request, d stream.Decisio
 		header.Set("X-Icecast-Auth-Result", "failed")
 		if d.Reason != "" {
 			header.Set("Icecast-Auth-Message", d.Reason)
+			header.Set("X-Icecast-Auth-Message", d.Reason) // of 2.5
 		}
 		refuse(w, d)
 	}

@@ -1,6 +1,7 @@
 package dialects
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -65,15 +66,17 @@ func (m *members) object(name string) *members {
 	return &members{Value: value}
 }
 
-// writeJSON writes an answer that is one JSON value.
+// writeJSON writes an answer that is one JSON value, with nothing around it. URLs in it stay as they are.
 func writeJSON(w http.ResponseWriter, status int, answer any) error {
-	body, err := json.Marshal(answer)
-	if err != nil {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(answer); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
 	setAllow(w.Header(), status)
 	w.WriteHeader(status)
-	_, err = w.Write(body)
+	_, err := w.Write(bytes.TrimSuffix(body.Bytes(), []byte("\n")))
 	return err
 }

@@ -126,7 +126,7 @@ func (NginxRTMP) Decode(r *http.Request, body []byte) (*stream.Request, error) {
 		kept += len("?") + len(fixed.rest)
 	}
 	q.Truncated = kept >= nginxName
-	if q.Mode != "" {
+	if q.Name != "" {
 		// A client can play several streams over one connection, which has but one number.
 		q.Session = fixed.values["clientid"] + "/" + q.Stream()
 	}

@@ -38,7 +38,7 @@ func (RadioMast) Can() stream.Ability {
 			stream.FeatureListeners, stream.FeatureListened,
 			stream.FeatureTimeLimit, stream.FeatureMaxSessions, stream.FeaturePreroll, stream.FeaturePostroll, stream.FeatureRedirect,
 		},
-		Sources: []stream.Source{{From: "query", Name: "token"}, {From: "password"}},
+		Sources: []stream.Source{{From: "query", Name: "token"}},
 		NoApps:  true,
 	}
 }
