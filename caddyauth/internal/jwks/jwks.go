@@ -154,6 +154,9 @@ func (s *Set) Issuer(ctx context.Context) (string, error) {
 	if s.issuer != "" {
 		return s.issuer, nil
 	}
+	if current, err := s.after(s.now(ctx)); err == nil {
+		return current.issuer, nil // without another wait: Keys has had them renewed where that was due
+	}
 	current, _, err := s.current(ctx)
 	if err != nil {
 		return "", err
