@@ -59,7 +59,7 @@ type OAuth2 struct {
 
 	policy jose.Policy
 	scopes []string
-	keys   map[string]*Keys // by issuer; the one of jwks, under "", is for all of them; empty with introspection
+	keys   map[string]*Keys // by issuer; those of jwks, or of one issuer alone, under ""; nil with introspection
 	asked  *asked           // nil without
 }
 
@@ -147,21 +147,23 @@ func (o *OAuth2) provisionKeys(ctx caddy.Context) error {
 		o.keys[""] = keys
 		return err
 	}
-	for _, issuer := range o.policy.Issuers {
-		if o.keys[issuer] != nil {
-			continue
-		}
+	issuers := slices.Compact(slices.Sorted(slices.Values(o.policy.Issuers)))
+	for _, issuer := range issuers {
 		keys, err := OpenKeys(ctx, jwks.Config{Issuer: issuer})
 		if err != nil {
 			return fmt.Errorf("issuer: %w", err)
+		}
+		if len(issuers) == 1 {
+			issuer = ""
 		}
 		o.keys[issuer] = keys
 	}
 	return nil
 }
 
-// find gives the keys that a token may have been signed with: those of the issuer that it names, and of no other, or one
-// issuer could speak for another (RFC 8725 §3.8). It is a jose.KeySource.
+// find gives the keys that a token may have been signed with: of several issuers, those of the one that it names and of
+// no other, or one could speak for another (RFC 8725 §3.8). One alone is asked whatever the token names: where its
+// metadata turns out to be another's, the configuration is wrong, and no token bad. It is a jose.KeySource.
 func (o *OAuth2) find(ctx context.Context, unverified *jose.Token) ([]jose.Key, error) {
 	keys := o.keys[""]
 	if keys == nil {

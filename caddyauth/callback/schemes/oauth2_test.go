@@ -481,4 +481,9 @@ func TestOpenIDConfigurationSaysTheIssuer(t *testing.T) {
 			expect(t, bed.Do(t, hook("")), c.status)
 		})
 	}
+	t.Run("jwks-discovery-issuer-mismatch of oauth2, by a slash", func(t *testing.T) {
+		own := newIssuer(t, "")
+		bed := testbed.New(t, site("callback_auth oauth2 {\nissuer "+own.URL+"/\naudience our-api\n}"))
+		undecided(t, bed.Do(t, hook(own.token(t, nil))))
+	})
 }
