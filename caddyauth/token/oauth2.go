@@ -28,8 +28,8 @@ const accessToken = "at+jwt"
 // opaque one that the authorization server is asked about (RFC 7662).
 type OAuth2 struct {
 	// The issuers of which a token must have one. With neither a key set nor introspection, the keys of each are found in
-	// its metadata, at `<issuer>/.well-known/openid-configuration`, and hold for its own tokens alone. Values take
-	// placeholders.
+	// its metadata, at `<issuer>/.well-known/openid-configuration`, or that of RFC 8414 where there is none, and hold for
+	// its own tokens alone. Values take placeholders.
 	Issuers []string `json:"issuers,omitempty"`
 
 	// The URL or the file of the JWK Set with the issuer's keys (RFC 7517 §5). A URL is https, or http to this machine.
