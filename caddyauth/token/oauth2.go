@@ -240,6 +240,9 @@ func (o *OAuth2) Verify(ctx context.Context, presented string, now time.Time) (*
 	if err != nil {
 		return t, err
 	}
+	if isIDToken(t, granted) {
+		return t, verdict.Errorf(verdict.BadClaim, "an ID token is not an access token")
+	}
 	for _, scope := range o.scopes {
 		if !slices.Contains(granted, scope) {
 			return t, verdict.Errorf(verdict.Denied, "the token lacks the scope %s", scope)
@@ -254,11 +257,7 @@ func (o *OAuth2) checkSigned(ctx context.Context, presented string, now time.Tim
 	if err != nil {
 		return t, nil, err
 	}
-	granted := scopes(t.Claims)
-	if isIDToken(t, granted) {
-		return t, nil, verdict.Errorf(verdict.BadClaim, "an ID token is not an access token")
-	}
-	return t, granted, nil
+	return t, scopes(t.Claims), nil
 }
 
 // checkOpaque asks the authorization server about a token, and gives its scopes.

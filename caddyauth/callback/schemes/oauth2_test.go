@@ -275,6 +275,8 @@ func TestOAuth2Introspection(t *testing.T) {
 	answers["plain"] = active("")
 	answers["foreign"] = active(`,"scope":"foo","aud":"other","iss":"https://as.example"`)
 	answers["forged"] = active(`,"scope":"foo","aud":"our-api","iss":"https://other.example"`)
+	answers["idtoken"] = active(`,"nonce":"n-0S6_WzA2Mj"`)
+	answers["keycloaks"] = active(`,"typ":"ID","scope":"openid"`)
 	answers["over"] = `{"active":true,"exp":1}`
 
 	t.Run("in-active", func(t *testing.T) {
@@ -292,6 +294,11 @@ func TestOAuth2Introspection(t *testing.T) {
 		challenged(t, bed.Do(t, hook("unknown")), 401, invalidToken)
 		challenged(t, bed.Do(t, hook("over")), 401, invalidToken)
 		challenged(t, bed.Do(t, hook("")), 401, bareChallenge)
+	})
+	t.Run("oidc-id-token-as-access, where the server calls it active", func(t *testing.T) {
+		bed := testbed.New(t, opaque(i, ""))
+		challenged(t, bed.Do(t, hook("idtoken")), 401, invalidToken)
+		challenged(t, bed.Do(t, hook("keycloaks")), 401, invalidToken)
 	})
 	t.Run("audience and issuer count where they are configured", func(t *testing.T) {
 		bed := testbed.New(t, opaque(i, "audience our-api\nissuer https://as.example"))
