@@ -306,25 +306,64 @@ func TestRealAzureShapedTokens(t *testing.T) {
 	})
 }
 
-// Ringostat's OAuth form, as the README fills it in: the whole way from the login to a callback at the gate.
+// readmeServer is where the README's example has its authorization server.
+const readmeServer = "https://login.example.com"
+
+// entered gives what the README enters into a field of Ringostat's form, with this server in the place of its own.
+func (o *oidc) entered(t *testing.T, field string) string {
+	t.Helper()
+	row := regexp.MustCompile("(?m)^\\| " + field + " \\| `([^`]+)`").FindStringSubmatch(readme(t))
+	if row == nil {
+		t.Fatalf("README.md enters nothing into %q", field)
+	}
+	return strings.Replace(row[1], readmeServer, o.Issuer, 1)
+}
+
+// gates gives the README's blocks for Ringostat, for signed tokens and for opaque ones, with this server in them.
+func (o *oidc) gates(t *testing.T) (signed, opaque string) {
+	t.Helper()
+	_, section, _ := strings.Cut(readme(t), "\n### `oauth2`\n")
+	section, _, _ = strings.Cut(section, "\n### ")
+	blocks := regexp.MustCompile("(?ms)^```caddyfile\n(.*?)^```").FindAllStringSubmatch(section, -1)
+	if len(blocks) != 2 {
+		t.Fatalf("README.md has %d blocks for Ringostat, want 2", len(blocks))
+	}
+	t.Setenv("OAUTH_GATE_SECRET", o.Secret)
+	for i, site := range []*string{&signed, &opaque} {
+		*site = "http:// {\n" + strings.ReplaceAll(blocks[i][1], readmeServer, o.Issuer) + "reverse_proxy RECEIVER {\nheader_up X-Who {http.auth.user.id}\n}\n}\n"
+	}
+	return signed, opaque
+}
+
+// Ringostat's OAuth form, as the README fills it in, and the README's own blocks: the whole way from the login to a
+// callback at the gate.
 func TestRealRingostatWithOAuth(t *testing.T) {
 	o := startOIDC(t)
-	for id, as := range map[string]string{"ringostat": "basic header", "ringostat-body": "body"} {
-		t.Run("credentials as "+as, func(t *testing.T) {
-			code := authorize(t, o, id)
-			answer := o.form(t, "/token", id, url.Values{
+	signed, opaque := o.gates(t)
+	for _, c := range []struct{ name, id, resource, site string }{
+		{"credentials as basic header", "ringostat", "", signed},
+		{"credentials as body", "ringostat-body", "", signed},
+		{"an opaque token", "ringostat", hooksResource + "/opaque", opaque},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code := authorize(t, o, c.id, c.resource)
+			answer := o.form(t, strings.TrimPrefix(o.entered(t, "access token URL"), o.Issuer), c.id, url.Values{
 				"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {ringostatCallback},
 			})
 			token, _ := answer["access_token"].(string)
 			if kind, _ := answer["token_type"].(string); token == "" || !strings.EqualFold(kind, "Bearer") {
 				t.Fatalf("no bearer token among %d members", len(answer))
 			}
-			gate := testbed.New(t, signedSite(o))
+			if isOpaque := !strings.Contains(token, "."); isOpaque != (c.site == opaque) {
+				t.Fatalf("an opaque token: %v", isOpaque)
+			}
+			gate := testbed.New(t, c.site)
 			result := wantStatus(t, gate, withToken(token), 200)
 			if len(result.Received) == 1 && result.Received[0].Header.Get("X-Who") != "operator" {
 				t.Errorf("sent by %q", result.Received[0].Header.Get("X-Who"))
 			}
 			wantStatus(t, gate, httptest.NewRequest(http.MethodPost, "http://hooks.test/hook", nil), 401)
+			wantStatus(t, gate, withToken("never-issued"), 401)
 		})
 	}
 }
@@ -334,8 +373,8 @@ const ringostatCallback = "https://app.ringostat.example/oauth/callback"
 var formAction = regexp.MustCompile(`action="([^"]+)"`)
 
 // authorize goes through the authorization URL as an operator's browser does: it logs in, agrees, and is sent back to
-// Ringostat with a code, which it returns.
-func authorize(t *testing.T, o *oidc, id string) string {
+// Ringostat with a code, which it returns. resource is what the token is for, where that is not the server's default.
+func authorize(t *testing.T, o *oidc, id, resource string) string {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -350,9 +389,12 @@ func authorize(t *testing.T, o *oidc, id string) string {
 		return nil
 	}}
 	query := url.Values{
-		"response_type": {"code"}, "client_id": {id}, "redirect_uri": {ringostatCallback}, "scope": {"hooks:write"}, "state": {"s1"},
+		"response_type": {"code"}, "client_id": {id}, "redirect_uri": {ringostatCallback}, "scope": {o.entered(t, "scope")}, "state": {"s1"},
 	}
-	response, err := browser.Get(o.Issuer + "/auth?" + query.Encode())
+	if resource != "" {
+		query.Set("resource", resource)
+	}
+	response, err := browser.Get(o.entered(t, "authorization URL") + "?" + query.Encode())
 	for range 3 {
 		if err != nil {
 			t.Fatal(err)

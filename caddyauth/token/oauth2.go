@@ -27,8 +27,9 @@ const accessToken = "at+jwt"
 // OAuth2 says what an OAuth 2.0 access token must be: either a signed one, by the keys of its issuer (RFC 9068), or an
 // opaque one that the authorization server is asked about (RFC 7662).
 type OAuth2 struct {
-	// The issuers of which a token must have one. One alone, with neither a key set nor introspection, is where the keys
-	// are found: in the metadata at `<issuer>/.well-known/openid-configuration`. Values take placeholders.
+	// The issuers of which a token must have one. With neither a key set nor introspection, the keys of each are found in
+	// its metadata, at `<issuer>/.well-known/openid-configuration`, or that of RFC 8414 where there is none, and hold for
+	// its own tokens alone. Values take placeholders.
 	Issuers []string `json:"issuers,omitempty"`
 
 	// The URL or the file of the JWK Set with the issuer's keys (RFC 7517 §5). A URL is https, or http to this machine.
@@ -58,8 +59,8 @@ type OAuth2 struct {
 
 	policy jose.Policy
 	scopes []string
-	keys   *Keys  // nil with introspection
-	asked  *asked // nil without
+	keys   map[string]*Keys // by issuer; those of jwks, or of one issuer alone, under ""; nil with introspection
+	asked  *asked           // nil without
 }
 
 // Introspection says whom to ask about opaque tokens, and as whom (RFC 7662 §2).
@@ -120,9 +121,9 @@ func (o *OAuth2) Provision(ctx caddy.Context) (err error) {
 }
 
 // provisionKeys is for signed tokens.
-func (o *OAuth2) provisionKeys(ctx caddy.Context) (err error) {
-	if o.JWKS == "" && len(o.policy.Issuers) != 1 {
-		return errors.New("oauth2 needs one source of trust: one issuer, jwks or introspection")
+func (o *OAuth2) provisionKeys(ctx caddy.Context) error {
+	if o.JWKS == "" && len(o.policy.Issuers) == 0 {
+		return errors.New("oauth2 needs one source of trust: issuer, jwks or introspection")
 	}
 	if len(o.policy.Audiences) == 0 {
 		return errors.New("audience is required with issuer and jwks: their tokens are made for others too")
@@ -133,23 +134,45 @@ func (o *OAuth2) provisionKeys(ctx caddy.Context) (err error) {
 	if len(o.policy.Types) == 0 {
 		o.policy.Types = []string{accessToken, "JWT"}
 	}
-	o.policy.Keys = func(context.Context, *jose.Token) ([]jose.Key, error) { return nil, nil }
+	o.policy.Keys = o.find
 	if err := o.policy.Check(); err != nil {
 		return err
 	}
 	if err := checkPublished(o.policy.Algorithms); err != nil {
 		return err
 	}
+	o.keys = map[string]*Keys{}
 	if o.JWKS != "" {
-		o.keys, err = openSet(ctx, o.JWKS)
-	} else if o.keys, err = OpenKeys(ctx, jwks.Config{Issuer: o.policy.Issuers[0]}); err != nil {
-		err = fmt.Errorf("issuer: %w", err)
-	}
-	if err != nil {
+		keys, err := openSet(ctx, o.JWKS)
+		o.keys[""] = keys
 		return err
 	}
-	o.policy.Keys = o.keys.Find
+	issuers := slices.Compact(slices.Sorted(slices.Values(o.policy.Issuers)))
+	for _, issuer := range issuers {
+		keys, err := OpenKeys(ctx, jwks.Config{Issuer: issuer})
+		if err != nil {
+			return fmt.Errorf("issuer: %w", err)
+		}
+		if len(issuers) == 1 {
+			issuer = ""
+		}
+		o.keys[issuer] = keys
+	}
 	return nil
+}
+
+// find gives the keys that a token may have been signed with: of several issuers, those of the one that it names and of
+// no other, or one could speak for another (RFC 8725 §3.8). One alone is asked whatever the token names: where its
+// metadata turns out to be another's, the configuration is wrong, and no token bad. It is a jose.KeySource.
+func (o *OAuth2) find(ctx context.Context, unverified *jose.Token) ([]jose.Key, error) {
+	keys := o.keys[""]
+	if keys == nil {
+		keys = o.keys[unverified.Issuer]
+	}
+	if keys == nil {
+		return nil, verdict.Errorf(verdict.BadClaim, "iss is not an allowed issuer")
+	}
+	return keys.Find(ctx, unverified)
 }
 
 // provisionIntrospection is for opaque tokens.
@@ -217,6 +240,9 @@ func (o *OAuth2) Verify(ctx context.Context, presented string, now time.Time) (*
 	if err != nil {
 		return t, err
 	}
+	if isIDToken(t, granted) {
+		return t, verdict.Errorf(verdict.BadClaim, "an ID token is not an access token")
+	}
 	for _, scope := range o.scopes {
 		if !slices.Contains(granted, scope) {
 			return t, verdict.Errorf(verdict.Denied, "the token lacks the scope %s", scope)
@@ -231,14 +257,7 @@ func (o *OAuth2) checkSigned(ctx context.Context, presented string, now time.Tim
 	if err != nil {
 		return t, nil, err
 	}
-	if err := o.keys.checkIssuer(ctx, t, o.policy.Issuers); err != nil {
-		return t, nil, err
-	}
-	granted := scopes(t.Claims)
-	if isIDToken(t, granted) {
-		return t, nil, verdict.Errorf(verdict.BadClaim, "an ID token is not an access token")
-	}
-	return t, granted, nil
+	return t, scopes(t.Claims), nil
 }
 
 // checkOpaque asks the authorization server about a token, and gives its scopes.
@@ -313,7 +332,9 @@ func words(value strictjson.Value) []string {
 
 // Cleanup lets go of keys and connections.
 func (o *OAuth2) Cleanup() error {
-	o.keys.Close()
+	for _, keys := range o.keys {
+		keys.Close()
+	}
 	if o.asked != nil {
 		o.asked.end()
 	}

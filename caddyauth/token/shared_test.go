@@ -93,7 +93,7 @@ func (i *issuer) site(mark string) string {
 	}
 	handle /oauth2 {
 		callback_auth oauth2 {
-			issuer ISSUER
+			issuer ISSUER https://another.example
 			audience us
 		}
 		respond MARK
@@ -175,10 +175,13 @@ func TestReloads(t *testing.T) {
 		use()
 	})
 	t.Run("jwks-reload-fail-leak", func(t *testing.T) {
-		for range 100 {
-			broken := i.site("broken") + "\nhttp://broken.example {\n\tcallback_auth api_key {\n\t\theader X\n\t\tkey {env.NOBODY_SET_THIS}\n\t}\n}\n"
-			if err := bed.TryReload(t, broken); err == nil {
-				t.Fatal("a config without a key was loaded")
+		for n := range 100 {
+			mistake := []string{
+				"api_key {\n\t\theader X\n\t\tkey {env.NOBODY_SET_THIS}\n\t}",
+				"oauth2 {\n\t\tissuer " + i.URL + " http://plain.example\n\t\taudience us\n\t}", // the first of them is opened
+			}[n%2]
+			if err := bed.TryReload(t, i.site("broken")+"\nhttp://broken.example {\n\tcallback_auth "+mistake+"\n}\n"); err == nil {
+				t.Fatal("a config with a mistake was loaded")
 			}
 		}
 		use()

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -98,49 +99,98 @@ func TestCallAutomationFetchesNothingWhileLoading(t *testing.T) {
 	}`))
 }
 
+// issuerSites are all the ways of having an issuer's keys, each with the claims of a token that it accepts. trusted says
+// that the metadata's word for the issuer is taken.
+var issuerSites = map[string]struct {
+	issuer  string // empty: its URL
+	site    func(*issuer) string
+	claims  map[string]any
+	trusted bool
+}{
+	"jwt": {callIssuer, func(i *issuer) string {
+		return site("callback_auth jwt {\nopenid_configuration " + i.metadata() + "\nissuer " + callIssuer + "\naudience " + callResource + "\n}")
+	}, map[string]any{"aud": callResource}, false},
+	"jwt by jwks": {callIssuer, func(i *issuer) string {
+		return site("callback_auth jwt {\njwks " + i.URL + "/keys\naudience " + callResource + "\n}")
+	}, map[string]any{"aud": callResource}, true},
+	"oauth2": {"", func(i *issuer) string {
+		return site("callback_auth oauth2 {\nissuer " + i.URL + "\naudience our-api\n}")
+	}, nil, false},
+	"azure_call_automation": {callIssuer, calls, map[string]any{"aud": callResource}, true},
+	"azure_event_grid": {"https://login.microsoftonline.com/" + gridTenant + "/v2.0", func(i *issuer) string {
+		return site("callback_auth azure_event_grid {\nentra {\ntenant " + gridTenant + "\naudience a\nopenid_configuration " + i.metadata() + "\n}\n}")
+	}, map[string]any{"aud": "a", "azp": gridApp}, true},
+}
+
 // What cannot be decided is never called bad: the sender tries again. Keys that were held go on serving.
 func TestAnIssuerThatFails(t *testing.T) {
-	sample := newIssuer(t, callIssuer)
-	for name := range failures(sample) {
-		t.Run(name, func(t *testing.T) {
-			genuine := func() *http.Request {
-				return impatient(t, hook(sample.token(t, map[string]any{"aud": callResource})))
+	for scheme, c := range issuerSites {
+		for name := range failures(nil) {
+			if name == "wrong issuer" && c.trusted {
+				continue
 			}
+			slow := name == "hanging" || name == "slow drip"
+			t.Run(scheme+", "+name, func(t *testing.T) {
+				t.Run("at start", func(t *testing.T) {
+					i := newIssuer(t, c.issuer)
+					i.broken = failures(i)[name]
+					bed := testbed.New(t, c.site(i))
+					undecided(t, bed.Do(t, impatient(t, hook(i.token(t, c.claims)))))
+					undecided(t, bed.Do(t, impatient(t, hook(i.token(t, c.claims)))))
+					// Nothing is asked again for half a minute, and the next one is good.
+					i.set(func() { i.broken = nil })
+					undecided(t, bed.Do(t, impatient(t, hook(i.token(t, c.claims)))))
+					if !slow { // whose fetch may still be under way
+						expect(t, bed.Do(t, later(hook(i.token(t, c.claims)), 31*time.Second)), 200)
+					}
+				})
+				t.Run("later", func(t *testing.T) {
+					i := newIssuer(t, c.issuer)
+					bed := testbed.New(t, c.site(i))
+					expect(t, bed.Do(t, hook(i.token(t, c.claims))), 200)
+					i.set(func() { i.broken = failures(i)[name] })
+					servesOn(t, bed, i, c.claims)
+					if !slow || scheme == "jwt" { // for which a token then waits a second: once is enough
+						servesForADay(t, bed, i, c.claims)
+					}
+				})
+			})
+		}
+		t.Run(scheme+", connections refused", func(t *testing.T) {
 			t.Run("at start", func(t *testing.T) {
-				i := newIssuer(t, callIssuer)
-				i.broken = failures(i)[name]
-				bed := testbed.New(t, site(`callback_auth jwt {
-					openid_configuration `+i.metadata()+`
-					issuer `+callIssuer+`
-					audience `+callResource+`
-				}`))
-				undecided(t, bed.Do(t, genuine()))
-				undecided(t, bed.Do(t, genuine()))
-				// Nothing is asked again for half a minute, and the next one is good.
-				i.set(func() { i.broken = nil })
-				undecided(t, bed.Do(t, genuine()))
-				if name != "hanging" && name != "slow drip" { // whose fetch may still be under way
-					expect(t, bed.Do(t, later(hook(i.token(t, map[string]any{"aud": callResource})), 31*time.Second)), 200)
-				}
+				i := newIssuer(t, c.issuer)
+				i.Close()
+				bed := testbed.New(t, c.site(i))
+				undecided(t, bed.Do(t, hook(i.token(t, c.claims))))
 			})
 			t.Run("later", func(t *testing.T) {
-				i := newIssuer(t, callIssuer)
-				bed := testbed.New(t, site(`callback_auth jwt {
-					openid_configuration `+i.metadata()+`
-					issuer `+callIssuer+`
-					audience `+callResource+`
-				}`))
-				expect(t, bed.Do(t, genuine()), 200)
-				i.set(func() { i.broken = failures(i)[name] })
-				expect(t, bed.Do(t, genuine()), 200)
-				undecided(t, bed.Do(t, impatient(t, hook(i.tokenBy(t, "k2", nil, map[string]any{"aud": callResource})))))
-				expect(t, bed.Do(t, genuine()), 200)
-				long := i.token(t, map[string]any{"aud": callResource, "exp": time.Now().Add(48 * time.Hour).Unix()})
-				expect(t, bed.Do(t, later(hook(long), 23*time.Hour)), 200)
-				undecided(t, bed.Do(t, impatient(t, later(hook(long), 25*time.Hour))))
+				i := newIssuer(t, c.issuer)
+				bed := testbed.New(t, c.site(i))
+				expect(t, bed.Do(t, hook(i.token(t, c.claims))), 200)
+				i.Close()
+				servesOn(t, bed, i, c.claims)
+				servesForADay(t, bed, i, c.claims)
 			})
 		})
 	}
+}
+
+// servesOn says that the keys that are held go on serving when their issuer fails, and that no other token is called bad.
+func servesOn(t *testing.T, bed *testbed.Bed, i *issuer, claims map[string]any) {
+	t.Helper()
+	expect(t, bed.Do(t, hook(i.token(t, claims))), 200)
+	undecided(t, bed.Do(t, impatient(t, hook(i.tokenBy(t, "k2", nil, claims)))))
+	expect(t, bed.Do(t, hook(i.token(t, claims))), 200)
+}
+
+// servesForADay says for how long.
+func servesForADay(t *testing.T, bed *testbed.Bed, i *issuer, claims map[string]any) {
+	t.Helper()
+	lasting := map[string]any{"exp": time.Now().Add(48 * time.Hour).Unix()}
+	maps.Copy(lasting, claims)
+	long := i.token(t, lasting)
+	expect(t, bed.Do(t, later(hook(long), 23*time.Hour)), 200)
+	undecided(t, bed.Do(t, impatient(t, later(hook(long), 25*time.Hour))))
 }
 
 func TestACallsWebSocketIsVerifiedOnItsHandshake(t *testing.T) {

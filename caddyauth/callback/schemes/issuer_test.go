@@ -137,7 +137,7 @@ func hook(token string) *http.Request {
 
 // impatient is r from a sender who waits for a moment only.
 func impatient(t *testing.T, r *http.Request) *http.Request {
-	ctx, cancel := context.WithTimeout(r.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(r.Context(), 100*time.Millisecond)
 	t.Cleanup(cancel)
 	return r.WithContext(ctx)
 }
@@ -165,7 +165,7 @@ func failures(i *issuer) map[string]http.HandlerFunc {
 		}
 	}
 	return map[string]http.HandlerFunc{
-		"refused": func(w http.ResponseWriter, _ *http.Request) {
+		"connections reset": func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack()
 			if err == nil {
 				_ = conn.(*net.TCPConn).SetLinger(0)

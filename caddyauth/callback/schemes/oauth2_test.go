@@ -1,6 +1,7 @@
 package schemes_test
 
 import (
+	"crypto/rsa"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -157,6 +158,34 @@ func TestOAuth2SignedTokens(t *testing.T) {
 	})
 }
 
+func TestOAuth2ByAnyOfSeveralIssuersEachWithItsOwnKeys(t *testing.T) {
+	a, b := newIssuer(t, ""), newIssuer(t, "")
+	b.keys = map[string]*rsa.PrivateKey{"k2": keyOf("k2")}
+	bed := testbed.New(t, site(`callback_auth oauth2 {
+		issuer `+a.URL+` `+b.URL+`
+		issuer `+a.URL+`
+		audience our-api
+	}`))
+	expect(t, bed.Do(t, hook(a.token(t, nil))), 200)
+	expect(t, bed.Do(t, hook(b.tokenBy(t, "k2", nil, nil))), 200)
+	t.Run("oidc-other-issuer-same-kid", func(t *testing.T) {
+		for name, token := range map[string]string{
+			"a key of the other issuer":          a.tokenBy(t, "k2", nil, nil),
+			"its key under an id of this issuer": a.tokenBy(t, "k2", map[string]any{"kid": "k1"}, nil),
+			"an issuer that is not listed":       a.token(t, map[string]any{"iss": "https://other.example"}),
+			"no issuer":                          a.token(t, map[string]any{"iss": nil}),
+		} {
+			t.Run(name, func(t *testing.T) { challenged(t, bed.Do(t, hook(token)), 401, invalidToken) })
+		}
+	})
+	t.Run("jwks-many-issuers, one out of reach", func(t *testing.T) {
+		b.set(func() { b.broken = failures(b)["hanging"] })
+		bed := testbed.New(t, site("callback_auth oauth2 {\nissuer "+b.URL+"\nissuer "+a.URL+"\naudience our-api\n}"))
+		undecided(t, bed.Do(t, impatient(t, hook(b.tokenBy(t, "k3", nil, nil)))))
+		expect(t, bed.Do(t, hook(a.token(t, nil))), 200)
+	})
+}
+
 func TestOAuth2Types(t *testing.T) {
 	i := newIssuer(t, "")
 	bed := testbed.New(t, site(`callback_auth oauth2 {
@@ -246,6 +275,8 @@ func TestOAuth2Introspection(t *testing.T) {
 	answers["plain"] = active("")
 	answers["foreign"] = active(`,"scope":"foo","aud":"other","iss":"https://as.example"`)
 	answers["forged"] = active(`,"scope":"foo","aud":"our-api","iss":"https://other.example"`)
+	answers["idtoken"] = active(`,"nonce":"n-0S6_WzA2Mj"`)
+	answers["keycloaks"] = active(`,"typ":"ID","scope":"openid"`)
 	answers["over"] = `{"active":true,"exp":1}`
 
 	t.Run("in-active", func(t *testing.T) {
@@ -263,6 +294,11 @@ func TestOAuth2Introspection(t *testing.T) {
 		challenged(t, bed.Do(t, hook("unknown")), 401, invalidToken)
 		challenged(t, bed.Do(t, hook("over")), 401, invalidToken)
 		challenged(t, bed.Do(t, hook("")), 401, bareChallenge)
+	})
+	t.Run("oidc-id-token-as-access, where the server calls it active", func(t *testing.T) {
+		bed := testbed.New(t, opaque(i, ""))
+		challenged(t, bed.Do(t, hook("idtoken")), 401, invalidToken)
+		challenged(t, bed.Do(t, hook("keycloaks")), 401, invalidToken)
 	})
 	t.Run("audience and issuer count where they are configured", func(t *testing.T) {
 		bed := testbed.New(t, opaque(i, "audience our-api\nissuer https://as.example"))
@@ -401,8 +437,8 @@ func TestOAuth2Configs(t *testing.T) {
 		return "oauth2 {\nintrospection https://as.example/introspect {\n" + options + "\n}\n}"
 	}
 	refusesMistakes(t, []mistake{
-		{"nothing", "oauth2", []string{"one issuer, jwks or introspection"}},
-		{"two issuers", "oauth2 {\nissuer https://a.example https://b.example\naudience a\n}", []string{"one issuer, jwks or introspection"}},
+		{"nothing", "oauth2", []string{"issuer, jwks or introspection"}},
+		{"one of two issuers over plain http", "oauth2 {\nissuer https://a.example http://b.example\naudience a\n}", []string{"https"}},
 		{"issuer without audience", "oauth2 {\nissuer https://a.example\n}", []string{"audience is required"}},
 		{"jwks without audience", "oauth2 {\njwks https://a.example\n}", []string{"audience is required"}},
 		{"plain http", "oauth2 {\nissuer http://a.example\naudience a\n}", []string{"https"}},
@@ -452,4 +488,9 @@ func TestOpenIDConfigurationSaysTheIssuer(t *testing.T) {
 			expect(t, bed.Do(t, hook("")), c.status)
 		})
 	}
+	t.Run("jwks-discovery-issuer-mismatch of oauth2, by a slash", func(t *testing.T) {
+		own := newIssuer(t, "")
+		bed := testbed.New(t, site("callback_auth oauth2 {\nissuer "+own.URL+"/\naudience our-api\n}"))
+		undecided(t, bed.Do(t, hook(own.token(t, nil))))
+	})
 }

@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -39,7 +38,8 @@ type Config struct {
 	File string
 
 	// Issuer must equal the metadata's own `issuer`. Empty: the metadata's word is taken. Where nothing else is set,
-	// the metadata is at `<Issuer>/.well-known/openid-configuration` (OpenID Connect Discovery 1.0 §4).
+	// the metadata is at `<Issuer>/.well-known/openid-configuration` (OpenID Connect Discovery 1.0 §4), or else, where
+	// nothing is there, at the issuer's `/.well-known/oauth-authorization-server` (RFC 8414 §3.1).
 	Issuer string
 
 	// Client makes the calls. nil: one of this package's own, which is what everything but a test wants.
@@ -100,18 +100,11 @@ func New(config Config) (*Set, error) {
 		}
 		s.source = fromURL(client, u)
 	case config.Metadata != "" || config.Issuer != "":
-		place := config.Metadata
-		if place == "" {
-			if strings.Contains(config.Issuer, "?") {
-				return nil, errors.New("issuer: it holds a query")
-			}
-			place = strings.TrimSuffix(config.Issuer, "/") + "/.well-known/openid-configuration"
-		}
-		u, err := endpoint.Parse(place)
+		discovered, err := discovery(client, config)
 		if err != nil {
-			return nil, fmt.Errorf("URL of the provider metadata: %w", err)
+			return nil, err
 		}
-		s.source = fromMetadata(client, u, config.Issuer)
+		s.source = discovered
 	default:
 		return nil, errors.New("keys come from somewhere: a JWKS URL, provider metadata, an issuer or a file")
 	}
@@ -153,6 +146,9 @@ func (s *Set) Keys(ctx context.Context, unverified *jose.Token) ([]jose.Key, err
 func (s *Set) Issuer(ctx context.Context) (string, error) {
 	if s.issuer != "" {
 		return s.issuer, nil
+	}
+	if current, err := s.after(s.now(ctx)); err == nil {
+		return current.issuer, nil // without another wait: Keys has had them renewed where that was due
 	}
 	current, _, err := s.current(ctx)
 	if err != nil {

@@ -27,7 +27,7 @@ const (
 	SkipUse       Skip = "use"       // not for verifying signatures: `use`, `key_ops`
 	SkipAlgorithm Skip = "algorithm" // an `alg` that is not one of the key's type and curve
 	SkipStrength  Skip = "strength"  // RSA of less than 2048 or more than 8192 bits, or with a strange exponent
-	SkipAmbiguous Skip = "ambiguous" // another key of the set has the same `kid`
+	SkipAmbiguous Skip = "ambiguous" // another key of the set has the same `kid`, for the same algorithm
 )
 
 // The sizes of RSA modulus that are used, in bits: RFC 7518 §3.3 asks for 2048, and above 8192 one check costs more

@@ -24,15 +24,15 @@ var (
 
 // keySet is what a document of keys said.
 type keySet struct {
-	byID    map[string]jose.Key
+	byID    map[string][]jose.Key
 	all     []jose.Key // in the document's order, those with and those without id
 	skipped map[Skip]int
 	private int
 }
 
-// parse reads a JWK Set (RFC 7517 §5). A key that cannot be used is skipped and counted; two different keys under one
-// `kid` are both skipped, since nothing says which is meant. A set that lists no key, or none that can be used, is a
-// valid one: it revokes everything.
+// parse reads a JWK Set (RFC 7517 §5). A key that cannot be used is skipped and counted. Different keys may share a `kid`
+// where each has algorithms of its own, as keys of two types have (§4.5); else all of them are skipped, since nothing says
+// which is meant. A set that lists no key, or none that can be used, is a valid one: it revokes everything.
 func parse(document []byte) (*keySet, error) {
 	root, err := strictjson.Parse(document)
 	if err != nil {
@@ -45,8 +45,8 @@ func parse(document []byte) (*keySet, error) {
 	if len(list.Items()) > maxKeys {
 		return nil, errTooMany
 	}
-	set := &keySet{byID: map[string]jose.Key{}, skipped: map[Skip]int{}}
-	ambiguous := map[string]bool{}
+	set := &keySet{byID: map[string][]jose.Key{}, skipped: map[Skip]int{}}
+	var usable []jose.Key
 	for _, item := range list.Items() {
 		key, private, skip := parseKey(item)
 		if private {
@@ -56,51 +56,53 @@ func parse(document []byte) (*keySet, error) {
 			set.skipped[skip]++
 			continue
 		}
-		if other, ok := set.byID[key.ID]; ok && key.ID != "" {
-			if same(key, other) {
-				continue
-			}
-			ambiguous[key.ID] = true
+		if !slices.ContainsFunc(usable, func(other jose.Key) bool { return repeats(key, other) }) {
+			usable = append(usable, key)
 		}
-		if key.ID != "" {
-			set.byID[key.ID] = key
+	}
+	for _, key := range usable {
+		if slices.ContainsFunc(usable, func(other jose.Key) bool { return contradicts(key, other) }) {
+			set.skipped[SkipAmbiguous]++
+			continue
 		}
 		set.all = append(set.all, key)
-	}
-	set.all = slices.DeleteFunc(set.all, func(key jose.Key) bool {
-		if !ambiguous[key.ID] {
-			return false
+		if key.ID != "" {
+			set.byID[key.ID] = append(set.byID[key.ID], key)
 		}
-		set.skipped[SkipAmbiguous]++
-		delete(set.byID, key.ID)
-		return true
-	})
+	}
 	return set, nil
 }
 
-// same reports whether two entries of a set are one key for one purpose.
-func same(a, b jose.Key) bool {
-	public, ok := a.Public.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && public.Equal(b.Public) && slices.Equal(a.Algorithms, b.Algorithms)
+// repeats reports whether two entries of a set are one key for one purpose.
+func repeats(a, b jose.Key) bool {
+	return a.ID == b.ID && slices.Equal(a.Algorithms, b.Algorithms) && equal(a.Public, b.Public)
+}
+
+// contradicts reports whether a token could mean either of two different keys by its key id and algorithm.
+func contradicts(a, b jose.Key) bool {
+	shares := func(algorithm string) bool { return slices.Contains(b.Algorithms, algorithm) }
+	return a.ID != "" && a.ID == b.ID && slices.ContainsFunc(a.Algorithms, shares) && !equal(a.Public, b.Public)
+}
+
+func equal(a, b crypto.PublicKey) bool {
+	public, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(b)
 }
 
 // find returns the keys that may have signed a token with this key id and algorithm. known is false where a newer set
 // might hold one: the id is not there, or the token names none and no key fits its algorithm. A token without id is
 // tried with the keys of its algorithm alone, the first sixteen of them.
 func (s *keySet) find(id, algorithm string) (keys []jose.Key, known bool) {
+	candidates := s.all
 	if id != "" {
-		key, ok := s.byID[id]
-		if ok && slices.Contains(key.Algorithms, algorithm) {
-			keys = []jose.Key{key}
-		}
-		return keys, ok
+		candidates = s.byID[id]
 	}
-	for _, key := range s.all {
+	for _, key := range candidates {
 		if len(keys) < maxTrials && slices.Contains(key.Algorithms, algorithm) {
 			keys = append(keys, key)
 		}
 	}
-	return keys, len(keys) > 0
+	return keys, len(keys) > 0 || id != "" && len(candidates) > 0
 }
 
 // metadata is what OpenID provider metadata says that is of use here.

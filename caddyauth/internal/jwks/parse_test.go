@@ -142,8 +142,9 @@ func TestATokenWithoutKeyIDIsTriedWithSixteenKeysOfItsOwnType(t *testing.T) {
 	}
 }
 
+// Where nothing says which key is meant, none is; a token's algorithm may say it (RFC 7517 §4.5).
 func TestOneKeyListedTwiceIsOneKeyAndTwoUnderOneIDAreNone(t *testing.T) {
-	a, b := ec(t, "a"), ec(t, "a")
+	a, b, r := ec(t, "a"), ec(t, "a"), public(t, anRSA().Public(), "r")
 	for name, c := range map[string]struct {
 		keys []object
 		left int
@@ -152,7 +153,10 @@ func TestOneKeyListedTwiceIsOneKeyAndTwoUnderOneIDAreNone(t *testing.T) {
 		"two keys under one id":              {[]object{a, b}, 0},
 		"a third does not settle it":         {[]object{a, b, a}, 0},
 		"with and without its algorithm":     {[]object{a, a.with("alg", "ES256"), a}, 1},
-		"keys of two types under one id":     {[]object{a, ed(t, "a")}, 0},
+		"keys of two types under one id":     {[]object{a, ed(t, "a")}, 2},
+		"a third of another type, of three":  {[]object{a, ed(t, "a"), b}, 1},
+		"one key for two algorithms":         {[]object{r.with("alg", "RS256"), r.with("alg", "PS256")}, 2},
+		"one key for some, and for all":      {[]object{r.with("alg", "RS256"), r}, 2},
 		"one that is not used does not harm": {[]object{a, b.with("use", "enc")}, 1},
 		"keys without id are all kept":       {[]object{ec(t, ""), ec(t, "")}, 2},
 	} {

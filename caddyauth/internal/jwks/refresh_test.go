@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -164,6 +165,9 @@ func TestAnIdleSetWaitsASecondForASlowIssuerAndThenServes(t *testing.T) {
 		for n := range 100 {
 			start := time.Now()
 			want(t, s, token("one"), verdict.OK)
+			if _, err := s.Issuer(t.Context()); err != nil {
+				t.Error(err)
+			}
 			if took := time.Since(start); took > 0 && n > 0 || took > patience {
 				t.Errorf("token %d took %s", n, took)
 			}
@@ -206,6 +210,50 @@ func TestTheIssuerIsWhatTheMetadataSaysOrTheConfigurationDoes(t *testing.T) {
 			want(t, s, token("one"), c.reason)
 		})
 	}
+}
+
+func TestAnIssuerThatIsNoOpenIDProviderIsFoundByTheMetadataOfItsAuthorizationServer(t *testing.T) {
+	document, asked := set(ec(t, "one")), make(chan string, 20)
+	var i *issuer
+	i = newIssuer(t, func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.EscapedPath()
+		switch r.URL.EscapedPath() {
+		case "/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server/a%2Fb/c":
+			name := i.URL + strings.TrimPrefix(r.URL.EscapedPath(), "/.well-known/oauth-authorization-server")
+			_, _ = fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, name, i.URL+"/keys")
+		case "/keys":
+			_, _ = io.WriteString(w, document)
+		case "/off/.well-known/openid-configuration":
+			w.WriteHeader(http.StatusInternalServerError)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+	for path, c := range map[string]struct {
+		reason verdict.Reason
+		asked  int
+	}{
+		"":         {verdict.OK, 3},
+		"/a%2Fb/c": {verdict.OK, 3},
+		"/other":   {verdict.Unavailable, 2},
+		"/off":     {verdict.Unavailable, 1}, // no word of its not being one
+	} {
+		t.Run(path, func(t *testing.T) {
+			want(t, open(t, Config{Issuer: i.URL + path}), token("one"), c.reason)
+			if n := len(asked); n != c.asked {
+				t.Errorf("%d questions, want %d", n, c.asked)
+			}
+			if first := <-asked; first != path+"/.well-known/openid-configuration" {
+				t.Errorf("%s was asked first", first)
+			}
+			for len(asked) > 0 {
+				<-asked
+			}
+		})
+	}
+	t.Run("the metadata at one URL has no second place", func(t *testing.T) {
+		want(t, open(t, Config{Metadata: i.URL + "/none"}), token("one"), verdict.Unavailable)
+	})
 }
 
 func TestAnIssuerMayMoveItsKeys(t *testing.T) {

@@ -3,6 +3,7 @@ package jwks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -63,7 +64,39 @@ func fromURL(client *http.Client, u *url.URL) source {
 	}
 }
 
-// fromMetadata gets keys from where provider metadata says that they are. The metadata is fetched anew each time, for
+// discovery gets keys by the metadata at a configured URL, or else by that of the issuer.
+func discovery(client *http.Client, config Config) (source, error) {
+	place := config.Metadata
+	if place == "" {
+		if strings.Contains(config.Issuer, "?") {
+			return nil, errors.New("issuer: it holds a query")
+		}
+		place = strings.TrimSuffix(config.Issuer, "/") + "/.well-known/openid-configuration"
+	}
+	u, err := endpoint.Parse(place)
+	if err != nil {
+		return nil, fmt.Errorf("URL of the provider metadata: %w", err)
+	}
+	provider := fromMetadata(client, u, config.Issuer)
+	if config.Metadata != "" {
+		return provider, nil
+	}
+	// An authorization server that is no OpenID provider has its metadata elsewhere: before its own path (RFC 8414 §3.1).
+	path := strings.TrimSuffix(u.EscapedPath(), "/.well-known/openid-configuration")
+	if u, err = endpoint.Parse(u.Scheme + "://" + u.Host + "/.well-known/oauth-authorization-server" + path); err != nil {
+		return nil, fmt.Errorf("URL of the server's metadata: %w", err)
+	}
+	server := fromMetadata(client, u, config.Issuer)
+	return func(ctx context.Context, before *held) (*held, error) {
+		got, err := provider(ctx, before)
+		if failed, ok := errors.AsType[*endpoint.Error](err); ok && failed.Status == http.StatusNotFound {
+			return server(ctx, before)
+		}
+		return got, err
+	}, nil
+}
+
+// fromMetadata gets keys from where provider or server metadata says that they are. The metadata is fetched anew each time, for
 // an issuer may move its keys. issuer is what it must name; empty: any.
 func fromMetadata(client *http.Client, u *url.URL, issuer string) source {
 	return func(ctx context.Context, before *held) (*held, error) {
