@@ -207,11 +207,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	// has no whole answer then either, and will retry.
 	defer held.end(false)
 	h.report(r, &v, seen, start)
+	if h.StripCredentials { // an error route may lead to somebody else, too
+		h.strip(r)
+	}
 	if !v.OK() && !h.ReportOnly {
 		return h.refuse(w, v)
-	}
-	if h.StripCredentials {
-		h.strip(r)
 	}
 	if v.OK() && v.Answer != nil {
 		return v.Answer(w)
