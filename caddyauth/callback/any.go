@@ -90,7 +90,7 @@ func (a *Any) Verify(q *Request) Verdict {
 		Then: func(body []byte) Verdict {
 			var seen trail
 			for _, i := range pending {
-				v := a.guards[i].finish(&verdicts[i], body)
+				v := a.guards[i].finish(q, &verdicts[i], body)
 				seen.add(a.guards[i].name, &v)
 				if v.OK() {
 					v.within = seen

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -199,6 +200,8 @@ func TestPayloadHash(t *testing.T) {
 		{"ph-types", hashed(event, map[string]any{}), []int{401}},
 		{"ph-types", hashed(event, true), []int{401}},
 		{"ph-types", hashed("", []string{}), []int{401}},
+		{"ph-types", hashed(event, json.RawMessage("null")), []int{401}},
+		{"ph-types", hashed("", json.RawMessage("null")), []int{401}},
 		{"ph-prefix", hashed(event, sha256Hex(event)[:8]), []int{401}},
 		{"ph-other-algo", hashed(event, hex.EncodeToString(sha1Sum[:])), []int{401}},
 		{"ph-other-algo", hashed(event, hex.EncodeToString(md5Sum[:])), []int{401}},
@@ -380,8 +383,10 @@ http:// {
 		{"ht-dup-cl", post(length+"Content-Length: 3\r\n", event), false, []int{400}},
 		{"ht-cl-plus", post(fmt.Sprintf("Content-Length: +%d\r\n", len(event)), event), false, []int{400}},
 		{"ht-cl-plus: twice in one", post(fmt.Sprintf("Content-Length: %[1]d, %[1]d\r\n", len(event)+1), event), false, []int{400}},
+		{"ht-cl-plus: hexadecimal", post(fmt.Sprintf("Content-Length: 0x%x\r\n", len(event)), event), false, []int{400}},
 		{"ht-te-odd", post("Transfer-Encoding: xchunked\r\n", oneByteChunks(event)), false, []int{501}},
 		{"ht-te-odd: two", post("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", oneByteChunks(event)), false, []int{400, 501}},
+		{"ht-te-odd: a list", post("Transfer-Encoding: chunked, identity\r\n", oneByteChunks(event)), false, []int{400, 501}},
 		{"ht-chunk-bare-lf", post("Transfer-Encoding: chunked\r\n", fmt.Sprintf("%x\n%s\r\n0\r\n\r\n", len(event), event)), false, []int{400}},
 		{"ht-many-headers", post(length+strings.Repeat("X-H: 1\r\n", 10_000), event), false, []int{431, 401}},
 		{"ht-absolute-form", "POST http://evil.example/hook HTTP/1.1\r\nHost: example.com\r\n" + length + "\r\n" + event, false, []int{401}},
@@ -586,16 +591,43 @@ http:// {
 		}
 	})
 	t.Run("hd-deny-body-uniform", func(t *testing.T) {
+		bed := testbed.New(t, `
+http:// {
+	callback_auth vonage {
+		account 47000001 `+testbed.Secret+`
+	}
+	reverse_proxy RECEIVER
+}`)
+		once := testbed.Vonage(t, event, nil)
+		again := httptest.NewRequest(http.MethodPost, "http://example.com/hook", strings.NewReader(event))
+		again.Header = once.Header.Clone()
+		accepted(t, bed.Do(t, once), event)
+		replayed := bed.Do(t, again)
+		refused(t, replayed, 409)
+
+		forged := testbed.Vonage(t, event, nil)
+		forged.Header.Set("Authorization", "Bearer "+testbed.HS256(t, "another secret, of 32 characters", nil, testbed.VonageClaims(event, nil)))
 		var first *testbed.Result
-		for _, claims := range []map[string]any{{"iat": 1}, {"iss": 5}, {"nbf": 99999999999}, {"exp": 1}} {
-			result := send(t, bed, claims, nil)
+		for name, r := range map[string]*http.Request{
+			"a wrong signature": forged, "too old": testbed.Vonage(t, event, map[string]any{"iat": 1}),
+			"an account that is not here": testbed.Vonage(t, event, map[string]any{"api_key": "47000002"}),
+			"from the future":             testbed.Vonage(t, event, map[string]any{"nbf": 99999999999}),
+			"another issuer":              testbed.Vonage(t, event, map[string]any{"iss": "vonage"}),
+			"a claim of another type":     testbed.Vonage(t, event, map[string]any{"iss": 5}),
+			"another body":                testbed.Vonage(t, event, map[string]any{"payload_hash": sha256Hex("")}),
+		} {
+			result := bed.Do(t, r)
 			refused(t, result, 401)
 			if first == nil {
 				first = &result
 			}
 			if result.Body != first.Body || fmt.Sprint(result.Header) != fmt.Sprint(first.Header) {
-				t.Errorf("answers to different refusals differ: %v and %v", result.Header, first.Header)
+				t.Errorf("%s: answers to different refusals differ: %v and %v", name, result.Header, first.Header)
 			}
+		}
+		first.Header.Del("WWW-Authenticate") // which belongs to a 401
+		if replayed.Body != first.Body || fmt.Sprint(replayed.Header) != fmt.Sprint(first.Header) {
+			t.Errorf("a replay is answered with %v, what is forged with %v", replayed.Header, first.Header)
 		}
 	})
 	t.Run("hd-error-route", func(t *testing.T) {
@@ -614,6 +646,19 @@ http:// {
 		refused(t, result, 401)
 		if strings.Contains(result.Body, "alice") {
 			t.Errorf("the error route saw who sent the refused request: %s", result.Body)
+		}
+	})
+	t.Run("hd-error-route: with strip_credentials it gets no credential", func(t *testing.T) {
+		stripping := strings.Replace(site, "OPTION", "strip_credentials", 1)
+		bed := testbed.New(t, strings.TrimSuffix(stripping, "}")+"handle_errors {\nreverse_proxy RECEIVER\n}\n}")
+		for name, claims := range map[string]map[string]any{"expired": {"iat": 1}, "forged": {"nbf": "x"}} {
+			result := send(t, bed, claims, nil)
+			if len(result.Received) != 1 {
+				t.Fatalf("CONTROL: the error route's server got %d requests", len(result.Received))
+			}
+			if got := result.Received[0].Header.Values("Authorization"); len(got) != 0 {
+				t.Errorf("%s: the error route's server saw %d Authorization headers", name, len(got))
+			}
 		}
 	})
 	t.Run("strip_credentials leaves the rest of the query as it is", func(t *testing.T) {

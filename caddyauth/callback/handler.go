@@ -207,11 +207,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	// has no whole answer then either, and will retry.
 	defer held.end(false)
 	h.report(r, &v, seen, start)
+	if h.StripCredentials { // an error route may lead to somebody else, too
+		h.strip(r)
+	}
 	if !v.OK() && !h.ReportOnly {
 		return h.refuse(w, v)
-	}
-	if h.StripCredentials {
-		h.strip(r)
 	}
 	if v.OK() && v.Answer != nil {
 		return v.Answer(w)
@@ -285,7 +285,7 @@ func (h *Handler) verify(w http.ResponseWriter, r *http.Request, seen *trail) Ve
 	}
 	for i := range h.guards {
 		if g := &h.guards[i]; verdicts[i].Then != nil {
-			verdicts[i] = g.finish(&verdicts[i], data)
+			verdicts[i] = g.finish(q, &verdicts[i], data)
 			seen.add(g.overBody, &verdicts[i])
 			if !verdicts[i].OK() {
 				return verdicts[i]
@@ -298,35 +298,52 @@ func (h *Handler) verify(w http.ResponseWriter, r *http.Request, seen *trail) Ve
 // verify asks one scheme, and puts its name on what it says.
 func (g *guard) verify(q *Request) Verdict {
 	v := g.Verify(q)
-	g.sign(&v)
+	g.sign(&v, q)
 	return v
 }
 
 // finish ends the check of one scheme over the body. What its first half found out stands where the second is silent.
-func (g *guard) finish(first *Verdict, data []byte) Verdict {
+func (g *guard) finish(q *Request, first *Verdict, data []byte) Verdict {
 	v := first.Then(data)
-	g.sign(&v)
+	g.sign(&v, q)
 	v.Then = nil
 	fill(&v, first)
 	return v
 }
 
 // sign puts the scheme's name on a verdict, unless a scheme within it has, and its usual challenge on a 401.
-func (g *guard) sign(v *Verdict) {
+func (g *guard) sign(v *Verdict, q *Request) {
 	if v.Scheme == "" {
 		v.Scheme = g.name
 	}
 	if v.Reason == "" {
 		v.Reason, v.Detail = verdict.Unavailable, "the scheme came to no verdict"
 	}
-	if v.Challenge == "" && !v.OK() && v.HTTPStatus() == http.StatusUnauthorized {
-		v.Challenge = g.traits.Challenge
+	if v.Challenge == "" && !v.OK() {
+		v.Challenge = g.challenge(v, q)
 	}
 	if !g.isAny { // of those within, the one that accepted counts
 		v.identified, v.replay = g.traits.Identified || g.traits.Replay, g.traits.Replay
 		if v.ID != "" {
 			v.idScheme = v.Scheme
 		}
+	}
+}
+
+// challenge gives the value of WWW-Authenticate on a refusal. Whoever brought a bearer token learns what RFC 6750 §3.1 has
+// a word for; who brought none, or something else, learns of no error.
+func (g *guard) challenge(v *Verdict, q *Request) string {
+	word, _, _ := strings.Cut(q.HTTP.Header.Get("Authorization"), " ")
+	bearer := !g.isAny && strings.HasPrefix(g.traits.Challenge, "Bearer ") && strings.EqualFold(word, "Bearer")
+	switch status := v.HTTPStatus(); {
+	case status == http.StatusUnauthorized && bearer && v.Reason != verdict.Missing:
+		return g.traits.Challenge + `, error="invalid_token"`
+	case status == http.StatusUnauthorized:
+		return g.traits.Challenge
+	case status == http.StatusBadRequest && bearer:
+		return g.traits.Challenge + `, error="invalid_request"`
+	default:
+		return ""
 	}
 }
 

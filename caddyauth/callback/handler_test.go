@@ -116,8 +116,14 @@ http:// {
 			if user := result.Header.Get("X-User"); user != "[]" && user != "[{http.auth.user.id}]" {
 				t.Errorf("the error route saw the user %s of a request that was refused", user)
 			}
-			if tc.reason.Status() == http.StatusUnauthorized && result.Header.Get("WWW-Authenticate") != `Bearer realm="callback"` {
-				t.Errorf("WWW-Authenticate is %q", result.Header.Get("WWW-Authenticate"))
+			challenge := map[int]string{ // RFC 6750 §3.1: of no error learns who brought no token
+				http.StatusUnauthorized: `Bearer realm="callback", error="invalid_token"`, http.StatusBadRequest: `Bearer realm="callback", error="invalid_request"`,
+			}[tc.reason.Status()]
+			if tc.reason == verdict.Missing {
+				challenge = `Bearer realm="callback"`
+			}
+			if got := result.Header.Get("WWW-Authenticate"); got != challenge {
+				t.Errorf("WWW-Authenticate is %q, want %q", got, challenge)
 			}
 			lines := bed.Logs.Lines(t, "callback refused")
 			if len(lines) != 1 {

@@ -372,17 +372,49 @@ func TestAFaultInAStoreIsNotAYes(t *testing.T) {
 }
 
 func TestIdentityIsNeitherSpoofedNorGuessed(t *testing.T) {
-	bed := testbed.New(t, vonageSite)
 	t.Run("hd-underscore-alias", func(t *testing.T) {
-		r := testbed.Vonage(t, event, nil)
-		r.Header["X_sender"] = []string{"admin"}
-		r.Header["X.sender"] = []string{"admin"}
-		result := bed.Do(t, r)
-		accepted(t, result, event)
-		for name, values := range result.Received[0].Header {
-			if strings.EqualFold(strings.NewReplacer("_", "-", ".", "-").Replace(name), "X-Sender") && values[0] != "47000001" {
-				t.Errorf("the receiver saw %s: %s", name, values[0])
+		// Every way to write `-`, `_` and `.` in the name, beside the header that header_up sets and without it.
+		site := strings.Replace(vonageSite, "header_up X-Sender {http.auth.user.id}", "header_up X-Auth-Subject {http.auth.user.id}", 1)
+		if site == vonageSite {
+			t.Fatal("the site hands no identity on")
+		}
+		bed := testbed.New(t, site)
+		marks := []string{"-", "_", "."}
+		for _, one := range marks {
+			for _, two := range marks {
+				for _, name := range []string{"x" + one + "auth" + two + "subject", "X" + one + "Auth" + two + "Subject", "X" + one + "AUTH" + two + "subject"} {
+					r := testbed.Vonage(t, event, nil)
+					r.Header[name] = []string{"admin", "root"}
+					r.Header.Set("Connection", "keep-alive, "+name)
+					result := bed.Do(t, r)
+					accepted(t, result, event)
+					said := 0
+					for name, values := range result.Received[0].Header {
+						if strings.EqualFold(strings.NewReplacer("_", "-", ".", "-").Replace(name), "X-Auth-Subject") {
+							said += len(values)
+							if name != "X-Auth-Subject" || values[0] != "47000001" {
+								t.Errorf("of %s, the receiver saw %s: %q", r.Header[name], name, values)
+							}
+						}
+					}
+					if said != 1 {
+						t.Errorf("%s: the receiver saw %d headers that say who sent it", name, said)
+					}
+				}
 			}
+		}
+	})
+	t.Run("kid-crlf", func(t *testing.T) {
+		bed := testbed.New(t, vonageSite)
+		r := testbed.Vonage(t, event, nil)
+		kid := "a\r\n{\"level\":\"info\",\"msg\":\"callback refused\"}\x1b[31m"
+		r.Header.Set("Authorization", "Bearer "+testbed.HS256(t, "another secret, of 32 characters", map[string]any{"kid": kid}, testbed.VonageClaims(event, nil)))
+		refused(t, bed.Do(t, r), 401)
+		if got := len(bed.Logs.Lines(t, "callback refused")); got != 1 { // Lines fails on what is not JSON
+			t.Errorf("%d lines about one refusal", got)
+		}
+		if strings.ContainsAny(bed.Logs.String(), "\r\x1b") {
+			t.Error("a control character in the log")
 		}
 	})
 	t.Run("hd-candidate-placeholder", func(t *testing.T) {

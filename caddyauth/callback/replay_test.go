@@ -193,6 +193,28 @@ func TestReplay(t *testing.T) {
 			t.Errorf("what was accepted left %d keys", len(keys))
 		}
 	})
+	t.Run("jti-control-chars", func(t *testing.T) {
+		server := miniredis.RunT(t)
+		for name, options := range map[string]string{"memory": "", "redis": "store redis redis://" + server.Addr() + " {\ntimeout 5s\n}"} {
+			bed := testbed.New(t, replaySite("", options))
+			for _, jti := range []string{"\r\nSET x y\r\n", "a\x00b", "a b", "\n", "*1\r\n$8\r\nFLUSHALL\r\n", strings.Repeat("j", 4000)} {
+				claims := map[string]any{"jti": jti}
+				accepted(t, send(t, bed, event, claims), event)
+				refused(t, send(t, bed, event, claims), 409)
+				if name == "redis" && server.Exists("x") {
+					t.Error("an id was a command")
+				}
+			}
+		}
+		for _, key := range server.Keys() {
+			if len(key) > 200 || strings.ContainsAny(key, "\r\n\x00 ") {
+				t.Errorf("a key of %d bytes, with the id in it", len(key))
+			}
+		}
+		if got := len(server.Keys()); got != 6 {
+			t.Errorf("%d keys for 6 ids", got)
+		}
+	})
 	t.Run("a full memory forgets nothing, and lets nothing pass", func(t *testing.T) {
 		refused(t, send(t, testbed.New(t, replaySite("", "store memory {\nmax_entries 1\n}")), event, nil), 503)
 	})

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"crypto/md5"
 	"fmt"
 	"net"
 	"net/http"
@@ -350,6 +351,44 @@ func TestReliabilityR21EarlyDataIsAskedForAgain(t *testing.T) {
 			if name == "a callback" {
 				if received := bed.Receiver.Received(); len(received) != 1 {
 					t.Errorf("the receiver got %d requests after the handshake", len(received))
+				}
+			}
+		})
+	}
+}
+
+// A GET over HTTP/3 does not say that no body comes: it is judged as the same one over HTTP/1.1 is.
+func TestHTTP3GETsWithoutABody(t *testing.T) {
+	bed := testbed.RunSecure(t, strings.Replace(wireSite, "\thandle {", `	handle /sms {
+		callback_auth vonage_sms {
+			secret a-secret-of-an-older-kind
+		}
+		reverse_proxy RECEIVER
+	}
+	handle {`, 1))
+	c := dialH3(t, bed)
+	get := func(path string, f fields) fields { return f.set(":method", "GET").set(":path", path) }
+	sms := fmt.Sprintf("msisdn=447700900000&timestamp=%d", time.Now().Unix())
+	signed := fmt.Sprintf("%s&sig=%x", sms, md5.Sum([]byte("&"+sms+"a-secret-of-an-older-kind")))
+	for _, one := range []struct {
+		name   string
+		fields fields
+		body   string
+		want   int
+	}{
+		{"a callback", get("/hook", genuine(t, "")), "", 200},
+		{"a callback of length 0", get("/hook", genuine(t, "").with("content-length", "0")), "", 200},
+		{"a callback with a body", get("/hook", genuine(t, "")), wireBody, 400},
+		{"a text message", get("/sms?"+signed, fieldsOf(httptest.NewRequest(http.MethodGet, "/sms", nil))), "", 200},
+		{"a text message with a body", get("/sms?"+signed, fieldsOf(httptest.NewRequest(http.MethodGet, "/sms", nil))), "to=me", 400},
+	} {
+		t.Run(one.name, func(t *testing.T) {
+			if got := (&h3{c.Conn, t}).ask(one.fields, one.body); got != one.want {
+				t.Errorf("status %d, want %d", got, one.want)
+			}
+			for _, r := range bed.Receiver.Received() {
+				if one.want != http.StatusOK || len(r.Body) > 0 || r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+					t.Errorf("the receiver got %d bytes in %v", len(r.Body), r.TransferEncoding)
 				}
 			}
 		})

@@ -334,7 +334,18 @@ func (c *corpus) run(bed *testbed.Bed) map[string]string {
 // The same request gets the same verdict, whatever came before it.
 func TestReliabilityR23SameVerdicts(t *testing.T) {
 	c := newCorpus(t)
-	first := c.run(testbed.New(t, c.text()))
+	bed := testbed.New(t, c.text())
+	first := c.run(bed)
+	for _, fault := range []string{"panic while verifying a callback", "panic while judging a stream hook"} {
+		if lines := bed.Logs.Lines(t, fault); len(lines) > 0 {
+			t.Errorf("%d times: %s", len(lines), fault)
+		}
+	}
+	for name, v := range first {
+		if strings.HasPrefix(v, "5") && !strings.HasPrefix(v, "503") {
+			t.Errorf("%s: %s", name, v)
+		}
+	}
 	for range 2 {
 		again := c.run(testbed.New(t, c.text()))
 		for _, one := range c.cases {

@@ -1,6 +1,9 @@
 package stream_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -8,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // The tests of this file and its siblings are named after the attacks they make.
@@ -30,6 +34,16 @@ const attackSite = `
 		}
 	}
 `
+
+// signedBy makes a token by any method.
+func signedBy(t *testing.T, method jwt.SigningMethod, key any, claims jwt.MapClaims) string {
+	t.Helper()
+	token, err := jwt.NewWithClaims(method, claims).SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
 
 func TestAttacksOnEveryDialect(t *testing.T) {
 	const fromBoth = "token {\nfrom query token\nfrom password\njwt {\nsecret " + testbed.Secret + "\n}\n}\n"
@@ -95,29 +109,66 @@ func TestAttacksOnEveryDialect(t *testing.T) {
 	t.Run("sc-token-alg", func(t *testing.T) {
 		exp := now.Unix() + 3600
 		good := map[string]any{"exp": exp, "stream": "cam1"}
+		encoded := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 		claims := func(text string) string {
-			header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`))
-			return testbed.Sign(testbed.Secret, header+"."+base64.RawURLEncoding.EncodeToString([]byte(text)))
+			return testbed.Sign(testbed.Secret, encoded(`{"alg":"HS256","typ":"JWT"}`)+"."+encoded(text))
 		}
+		curved, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		each(t, "cam1", claims(fmt.Sprintf(`{"exp":%d,"stream":"cam1"}`, exp)), allowed) // CONTROL
 		unsigned := testbed.HS256(t, testbed.Secret, map[string]any{"alg": "none"}, good)
 		for name, token := range map[string]string{
-			"alg none":           unsigned,
-			"alg none, unsigned": unsigned[:strings.LastIndex(unsigned, ".")+1],
-			"alg of another":     testbed.HS256(t, testbed.Secret, map[string]any{"alg": "HS512"}, good),
-			"alg RS256":          testbed.HS256(t, testbed.Secret, map[string]any{"alg": "RS256"}, good),
-			"alg in lower case":  testbed.HS256(t, testbed.Secret, map[string]any{"alg": "hs256"}, good),
-			"no alg":             testbed.HS256(t, testbed.Secret, map[string]any{"alg": nil}, good),
-			"crit":               testbed.HS256(t, testbed.Secret, map[string]any{"crit": []string{"exp"}}, good),
-			"b64":                testbed.HS256(t, testbed.Secret, map[string]any{"b64": false}, good),
-			"another secret":     testbed.HS256(t, "another-secret-0123456789-01234567", nil, good),
-			"duplicate claim":    claims(fmt.Sprintf(`{"exp":%d,"stream":"cam1","stream":"cam1"}`, exp)),
-			"duplicate exp":      claims(fmt.Sprintf(`{"exp":1,"exp":%d,"stream":"cam1"}`, exp)),
-			"no exp":             claims(`{"stream":"cam1"}`),
-			"exp 0":              claims(`{"exp":0,"stream":"cam1"}`),
-			"exp text":           claims(fmt.Sprintf(`{"exp":"%d","stream":"cam1"}`, exp)),
-			"exp without end":    claims(`{"exp":1e300,"stream":"cam1"}`),
-			"claims in a list":   claims(fmt.Sprintf(`[{"exp":%d,"stream":"cam1"}]`, exp)),
-			"claim in capitals":  claims(fmt.Sprintf(`{"exp":%d,"Stream":"cam1"}`, exp)),
+			"alg none":            unsigned,
+			"alg none, unsigned":  unsigned[:strings.LastIndex(unsigned, ".")+1],
+			"alg none, in part":   testbed.HS256(t, testbed.Secret, map[string]any{"alg": "None"}, good),
+			"alg none, and space": testbed.HS256(t, testbed.Secret, map[string]any{"alg": "none "}, good),
+			"alg of another":      testbed.HS256(t, testbed.Secret, map[string]any{"alg": "HS512"}, good),
+			"HS384, genuine":      signedBy(t, jwt.SigningMethodHS384, []byte(testbed.Secret), good),
+			"HS512, genuine":      signedBy(t, jwt.SigningMethodHS512, []byte(testbed.Secret), good),
+			"ES256":               signedBy(t, jwt.SigningMethodES256, curved, good),
+			"the empty secret":    signedBy(t, jwt.SigningMethodHS256, []byte{}, good),
+			"alg RS256":           testbed.HS256(t, testbed.Secret, map[string]any{"alg": "RS256"}, good),
+			"alg in lower case":   testbed.HS256(t, testbed.Secret, map[string]any{"alg": "hs256"}, good),
+			"alg in a list":       testbed.HS256(t, testbed.Secret, map[string]any{"alg": []string{"HS256"}}, good),
+			"alg null":            testbed.Sign(testbed.Secret, encoded(`{"alg":null}`)+"."+encoded(fmt.Sprintf(`{"exp":%d,"stream":"cam1"}`, exp))),
+			"ALG":                 testbed.HS256(t, testbed.Secret, map[string]any{"alg": nil, "ALG": "HS256"}, good),
+			"no alg":              testbed.HS256(t, testbed.Secret, map[string]any{"alg": nil}, good),
+			"crit":                testbed.HS256(t, testbed.Secret, map[string]any{"crit": []string{"exp"}}, good),
+			"b64":                 testbed.HS256(t, testbed.Secret, map[string]any{"b64": false}, good),
+			"cty":                 testbed.HS256(t, testbed.Secret, map[string]any{"cty": "JWT"}, good),
+			"enc":                 testbed.HS256(t, testbed.Secret, map[string]any{"enc": "A128GCM"}, good),
+			"typ of another":      testbed.HS256(t, testbed.Secret, map[string]any{"typ": "logout+jwt"}, good),
+			"kid 7":               testbed.HS256(t, testbed.Secret, map[string]any{"kid": 7}, good),
+			"kid of a kilobyte":   testbed.HS256(t, testbed.Secret, map[string]any{"kid": strings.Repeat("k", 1025)}, good),
+			"two kids":            testbed.Sign(testbed.Secret, encoded(`{"alg":"HS256","kid":"a","kid":"b"}`)+"."+encoded(fmt.Sprintf(`{"exp":%d,"stream":"cam1"}`, exp))),
+			"another secret":      testbed.HS256(t, "another-secret-0123456789-01234567", nil, good),
+			"duplicate claim":     claims(fmt.Sprintf(`{"exp":%d,"stream":"cam1","stream":"cam1"}`, exp)),
+			"duplicate exp":       claims(fmt.Sprintf(`{"exp":1,"exp":%d,"stream":"cam1"}`, exp)),
+			"escaped duplicate":   claims(fmt.Sprintf(`{"exp":%d,"stream":"cam2","s\u0074ream":"cam1"}`, exp)),
+			"no exp":              claims(`{"stream":"cam1"}`),
+			"EXP":                 claims(fmt.Sprintf(`{"EXP":%d,"stream":"cam1"}`, exp)),
+			"exp 0":               claims(`{"exp":0,"stream":"cam1"}`),
+			"exp below 0":         claims(`{"exp":-1,"stream":"cam1"}`),
+			"exp true":            claims(`{"exp":true,"stream":"cam1"}`),
+			"exp text":            claims(fmt.Sprintf(`{"exp":"%d","stream":"cam1"}`, exp)),
+			"exp without end":     claims(`{"exp":1e300,"stream":"cam1"}`),
+			"nbf to come":         claims(fmt.Sprintf(`{"exp":%d,"nbf":%d,"stream":"cam1"}`, exp, now.Unix()+120)),
+			"nbf text":            claims(fmt.Sprintf(`{"exp":%d,"nbf":"x","stream":"cam1"}`, exp)),
+			"iat to come":         claims(fmt.Sprintf(`{"exp":%d,"iat":%d,"stream":"cam1"}`, exp, now.Unix()+120)),
+			"iat without end":     claims(fmt.Sprintf(`{"exp":%d,"iat":1e300,"stream":"cam1"}`, exp)),
+			"iss of a type":       claims(fmt.Sprintf(`{"exp":%d,"iss":7,"stream":"cam1"}`, exp)),
+			"aud of a type":       claims(fmt.Sprintf(`{"exp":%d,"aud":[7],"stream":"cam1"}`, exp)),
+			"jti empty":           claims(fmt.Sprintf(`{"exp":%d,"jti":"","stream":"cam1"}`, exp)),
+			"claims null":         claims(`null`),
+			"claims and more":     claims(fmt.Sprintf(`{"exp":%d,"stream":"cam1"} x`, exp)),
+			"claims twice":        claims(fmt.Sprintf(`{"exp":%[1]d,"stream":"cam1"}{"exp":%[1]d,"stream":"cam1"}`, exp)),
+			"claims with a mark":  claims(fmt.Sprintf("\ufeff{\"exp\":%d,\"stream\":\"cam1\"}", exp)),
+			"not UTF-8":           claims(fmt.Sprintf("{\"exp\":%d,\"stream\":\"cam1\",\"x\":\"\xff\xfe\"}", exp)),
+			"nested too deep":     claims(fmt.Sprintf(`{"exp":%d,"stream":"cam1","x":%s%s}`, exp, strings.Repeat("[", 1000), strings.Repeat("]", 1000))),
+			"claims in a list":    claims(fmt.Sprintf(`[{"exp":%d,"stream":"cam1"}]`, exp)),
+			"claim in capitals":   claims(fmt.Sprintf(`{"exp":%d,"Stream":"cam1"}`, exp)),
 		} {
 			t.Run(name, func(t *testing.T) { each(t, "cam1", token, deniedWith(http.StatusForbidden)) })
 		}

@@ -17,6 +17,10 @@ import (
 
 // A hook that is set up with http:// meets Caddy's own redirect, and not the gate: no server may take that for a yes.
 func TestCaddysRedirectToHTTPSAllowsNobody(t *testing.T) {
+	t.Run("sc-https-redirect", redirectAllowsNobody)
+}
+
+func redirectAllowsNobody(t *testing.T) {
 	testbed.New(t, site("respond 204")) // so that the log is the test's
 	adapted, _, err := caddyfile.Adapter{ServerType: httpcaddyfile.ServerType{}}.Adapt([]byte(`{
 	admin off
@@ -57,7 +61,7 @@ hooks.example.com {
 		case !plain && (w.Code != http.StatusOK || !allowed):
 			t.Errorf("CONTROL: the gate answers %d", w.Code)
 		case plain && (w.Code != http.StatusPermanentRedirect || allowed):
-			t.Errorf("sc-https-redirect: answered %d %v", w.Code, w.Header())
+			t.Errorf("the redirect answered %d %v", w.Code, w.Header())
 		}
 		asked++
 	}

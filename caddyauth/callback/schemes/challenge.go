@@ -14,7 +14,8 @@ const maxChallengeToken = 128
 
 // plainToken refuses a challenge whose token is not short and plain. Some challenges are answered with a MAC of their
 // token, by the key that signs the events too: who could have a body signed in this way would have a forged event. No
-// JSON body, and no `v0:…` text, is made of these characters alone. It also keeps what is echoed from being markup.
+// `v0:…` text is made of these characters alone, nor a JSON object; and a body that is, is no event (Sender.finish). It
+// also keeps what is echoed from being markup.
 func plainToken(token string) error {
 	if token == "" || len(token) > maxChallengeToken {
 		return verdict.Errorf(verdict.BadCredential, "the token of the challenge is empty or over %d characters", maxChallengeToken)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -164,6 +165,25 @@ func TestChallengesAreNoSigningOracle(t *testing.T) {
 			r.Header.Set("Twitch-Eventsub-Message-Type", "webhook_callback_verification")
 		})
 		refuse("twitch", v, w)
+	}
+}
+
+// Whoever has a token signed by a challenge, as anybody can have with X, has not signed an event: it would reach the receiver.
+func TestTheAnswerToAChallengeSignsNoEvent(t *testing.T) {
+	s := challengeScheme(t, "x")
+	for _, token := range []string{"token", "1", "true", "null", "-1", strings.Repeat("a", 128)} {
+		v, w := get(t, s, "crc_token="+token, nil)
+		var answer struct {
+			Token string `json:"response_token"`
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || !v.OK() {
+			t.Fatalf("CONTROL: the challenge is not answered: %s %v", v.Reason, err)
+		}
+		r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+		r.Header.Set("X-Twitter-Webhooks-Signature", answer.Token)
+		if got := send(s, r, token, senderNow); got.Reason != verdict.BadSignature {
+			t.Errorf("the body %.20q with the answer to a challenge as its signature: %s", token, got.Reason)
+		}
 	}
 }
 

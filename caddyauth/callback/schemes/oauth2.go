@@ -2,7 +2,6 @@ package schemes
 
 import (
 	"net/url"
-	"strings"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
@@ -47,19 +46,22 @@ func (o *OAuth2) Traits() callback.Traits {
 func (o *OAuth2) Verify(q *callback.Request) callback.Verdict {
 	compact, err := bearer(q)
 	if err != nil {
-		return o.challenged(q, callback.Refuse(err))
+		return callback.Refuse(err)
 	}
 	t, err := o.OAuth2.Verify(q.HTTP.Context(), compact, q.Now)
 	v := tokenVerdict(t, err)
+	if v.Reason == verdict.Denied {
+		v.Challenge = bearerChallenge + `, error="insufficient_scope", scope="` + o.RequiredScopes() + `"`
+	}
 	if !v.OK() {
-		return o.challenged(q, v)
+		return v
 	}
 	// A token of the client itself may have no subject, or the client as subject (RFC 9068 §2.2).
 	v.User = firstText(t, "sub", "client_id", "azp", "appid")
 	if isForm(q.HTTP) {
 		v.Then = func(body []byte) callback.Verdict {
 			if err := noTokenIn(body); err != nil {
-				refusal := o.challenged(q, callback.Refuse(err))
+				refusal := callback.Refuse(err)
 				refusal.Key = v.Key
 				return refusal
 			}
@@ -80,23 +82,6 @@ func noTokenIn(body []byte) error {
 		return verdict.Errorf(verdict.Malformed, "a token in Authorization and one in the form")
 	}
 	return nil
-}
-
-// challenged puts the answer's words on a refusal (RFC 6750 §3.1). Who brought no token learns of no error.
-func (o *OAuth2) challenged(q *callback.Request, v callback.Verdict) callback.Verdict {
-	switch v.Reason {
-	case verdict.Missing, verdict.Unavailable:
-	case verdict.Malformed:
-		v.Challenge = bearerChallenge + `, error="invalid_request"`
-	case verdict.Denied:
-		v.Challenge = bearerChallenge + `, error="insufficient_scope", scope="` + o.RequiredScopes() + `"`
-	default:
-		word, _, _ := strings.Cut(q.HTTP.Header.Get("Authorization"), " ")
-		if strings.EqualFold(word, "Bearer") {
-			v.Challenge = bearerChallenge + `, error="invalid_token"`
-		}
-	}
-	return v
 }
 
 // firstText gives the first of these claims that is there and not empty.

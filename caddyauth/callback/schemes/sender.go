@@ -154,7 +154,12 @@ func (s *Sender) finish(q *callback.Request, body []byte, match signature.Match,
 	if !accepted.OK() {
 		return accepted
 	}
-	if err := s.row.clock.check(body, q.Now); err != nil {
+	err = s.row.clock.check(body, q.Now)
+	if s.AnswerChallenge && s.row.ask != nil && plainToken(string(body)) == nil {
+		// X's signature of it is what anybody gets for a challenge with this token.
+		err = verdict.Errorf(verdict.BadSignature, "the body is no event: it could be the token of a challenge")
+	}
+	if err != nil {
 		refusal := callback.Refuse(err)
 		refusal.Key = accepted.Key
 		return refusal

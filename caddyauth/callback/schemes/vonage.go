@@ -247,18 +247,33 @@ func (v *Vonage) Verify(q *callback.Request) callback.Verdict {
 
 	hash, present := t.Claims.Get("payload_hash")
 	if q.Method == http.MethodGet || q.Method == http.MethodHead {
-		if q.HTTP.ContentLength != 0 && !q.Upgrade {
-			return callback.Refuse(verdict.Errorf(verdict.Malformed, "a %s with a body", q.Method))
+		if q.HTTP.ContentLength > 0 {
+			return malformed("a GET or HEAD with a body")
 		}
 		if !queryMatches(q.URL.RawQuery, hash, present) {
 			return refuse(verdict.BodyMismatch, "payload_hash is not that of the query")
 		}
-		return accepted
+		return withoutBody(q, accepted)
 	}
 	said, ok := hash.Text()
 	accepted.Then = func(body []byte) callback.Verdict {
 		if (present || len(body) > 0) && !(ok && isLowerHex(said, sha256.Sum256(body))) {
 			return callback.Refuse(verdict.Errorf(verdict.BodyMismatch, "payload_hash is not that of the body"))
+		}
+		return callback.Verdict{Reason: verdict.OK}
+	}
+	return accepted
+}
+
+// withoutBody holds an accepted request to having no body, where its signature covers none. HTTP/2 and HTTP/3 need not say
+// beforehand that none comes.
+func withoutBody(q *callback.Request, accepted callback.Verdict) callback.Verdict {
+	if q.HTTP.ContentLength == 0 || q.Upgrade {
+		return accepted
+	}
+	accepted.Then = func(body []byte) callback.Verdict {
+		if len(body) > 0 {
+			return malformed("a GET or HEAD with a body")
 		}
 		return callback.Verdict{Reason: verdict.OK}
 	}

@@ -95,14 +95,18 @@ func (v *VonageSMS) Traits() callback.Traits {
 func (v *VonageSMS) Verify(r *callback.Request) callback.Verdict {
 	switch r.Method {
 	case http.MethodGet:
-		if r.HTTP.ContentLength != 0 && !r.Upgrade {
+		if r.HTTP.ContentLength > 0 {
 			return malformed("a GET with a body")
 		}
 		values, err := r.Query()
 		if err != nil {
 			return callback.Refuse(err)
 		}
-		return v.verify(r.Now)(vonagesms.FromValues(values))
+		accepted := v.verify(r.Now)(vonagesms.FromValues(values))
+		if !accepted.OK() {
+			return accepted
+		}
+		return withoutBody(r, accepted)
 
 	case http.MethodPost:
 		// The vendor does not say what a signature covers where parameters are in both.

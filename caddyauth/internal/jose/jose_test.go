@@ -26,7 +26,7 @@ import (
 )
 
 func TestKnownTokens(t *testing.T) {
-	// Tokens that others made: the examples of RFC 7515 A.1 and A.3, and Vonage's form from our reference vectors.
+	// Tokens that others made: the examples of RFC 7515 A.1 to A.3, and Vonage's form from our reference vectors.
 	const rfcClaims = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
 	point := append([]byte{4}, unsegment(t, "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU")...)
 	point = append(point, unsegment(t, "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0")...)
@@ -34,6 +34,7 @@ func TestKnownTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	modulus := unsegment(t, "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ")
 	rfcTime := time.Unix(1300819379, 0)
 	for _, test := range []struct {
 		name, alg, token string
@@ -45,6 +46,13 @@ func TestKnownTokens(t *testing.T) {
 			"RFC 7515 A.1", "HS256",
 			"eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9." + rfcClaims + ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
 			Key{Secret: unsegment(t, "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")},
+			rfcTime, 0,
+		},
+		{
+			"RFC 7515 A.2", "RS256",
+			"eyJhbGciOiJSUzI1NiJ9." + rfcClaims +
+				".cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw",
+			Key{Public: &rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: 65537}},
 			rfcTime, 0,
 		},
 		{

@@ -145,7 +145,7 @@ func TestWycheproofSignatureMethods(t *testing.T) {
 	}
 }
 
-// Figures 13, 20, 27 and 35 of RFC 7520 are among Wycheproof's; A.1 and A.3 of RFC 7515 are in TestKnownTokens.
+// Figures 13, 20, 27 and 35 of RFC 7520 are among Wycheproof's.
 func TestTheExampleOfRFC8037(t *testing.T) {
 	var key jwk.JSONWebKey
 	if err := key.UnmarshalJSON([]byte(`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`)); err != nil {
@@ -161,6 +161,26 @@ func TestTheExampleOfRFC8037(t *testing.T) {
 			if holds(string(flipped), "EdDSA", []Key{{Public: key.Key}}) {
 				t.Errorf("accepted with another character %d: %s", i, fmt.Sprintf("%q", flipped[i]))
 			}
+		}
+	}
+}
+
+// The examples of RFC 7515 whose payload is no JSON, or that have no signature, beside A.1, A.2 and A.3 in TestKnownTokens.
+func TestTheOtherExamplesOfRFC7515(t *testing.T) {
+	var key jwk.JSONWebKey
+	if err := key.UnmarshalJSON([]byte(`{"kty":"EC","crv":"P-521",
+		"x":"AekpBQ8ST8a8VcfVOTNl353vSrDCLLJXmPk06wTjxrrjcBpXp5EOnYG_NjFZ6OvLFV1jSfS9tsz4qUxcWceqwQGk",
+		"y":"ADSmRA43Z1DSNx_RvcLI87cdL07l6jQyyBXMoxVg_l2Th-x3S1WDhjDly79ajL4Kkd0AZMaZmh9ubmf63e3kyMj2"}`)); err != nil {
+		t.Fatal(err)
+	}
+	const es512 = "eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZA.AdwMgeerwtHoh-l192l60hp9wAHZFVJbLfD_UxMi70cwnZOYaRI1bKPWROc-mZZqwqT2SI-KGDKB34XO0aw_7XdtAG8GaSwFKdCAPZgoXD2YBJZCPEX3xKpRwcdOO8KpEHwJjyqOgzDO7iKvU8vcnwNrmxYbSW9ERBXukOXolLzeO_Jn"
+	if !holds(es512, "ES512", []Key{{Public: key.Key}}) {
+		t.Error("A.4 is refused")
+	}
+	const unsecured = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
+	for _, algorithm := range []string{"HS256", "ES512", "none", ""} {
+		if holds(unsecured, algorithm, []Key{{Public: key.Key}, {Secret: []byte("x")}, {}}) {
+			t.Errorf("A.5, which nobody signed, is accepted where %q is expected", algorithm)
 		}
 	}
 }
