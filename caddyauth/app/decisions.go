@@ -101,7 +101,7 @@ type Step struct {
 // copied, for it may be a piece of something large. All steps are kept if it is to be whole. The steps are changed where they are.
 func (d *Decision) bind(whole bool) {
 	d.Reason = closed(d.Reason)
-	meaning := meanings[d.Reason]
+	meaning := Explain(d.Reason)
 	d.Words, d.Hint = meaning.Words, meaning.Hint
 	for _, text := range []*string{&d.Handler, &d.Scheme, &d.Decision, &d.Mode, &d.Rule} {
 		*text = printable(*text)

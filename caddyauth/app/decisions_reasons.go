@@ -20,7 +20,7 @@ var meanings = map[verdict.Reason]Meaning{
 	verdict.OK: {"Accepted.", ""},
 	verdict.Missing: {
 		"It came without a credential.",
-		"Signing may be switched off at the sender, or a proxy in between drops the header. If it is not your sender: somebody is knocking, and nothing is to be done.",
+		"Signing may be switched off at the sender, or a proxy in between drops the header. If it is not from your sender, there is nothing to do.",
 	},
 	verdict.Malformed: {
 		"The request itself does not parse, or carries two credentials where one is allowed.",

@@ -1,5 +1,5 @@
-// Package command has `caddy caddyauth`: it signs callbacks as their senders do, and makes stream tokens, for trying a
-// configuration out and for applications that mint their own.
+// Package command has `caddy caddyauth`: it signs callbacks as their senders do, makes stream tokens, and explains what
+// would be decided about a recorded request.
 package command
 
 import (
@@ -20,7 +20,7 @@ func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "caddyauth",
 		Usage: "<command>",
-		Short: "Signs callbacks and makes stream tokens",
+		Short: "Signs callbacks, makes stream tokens, and explains decisions",
 		Long: `
 Tools for the handlers callback_auth and stream_auth.
 

@@ -140,20 +140,20 @@ func TestSignSaysWhatIsWrong(t *testing.T) {
 		args  []string
 		want  string
 	}{
-		"an unknown scheme":              {"s", []string{"nobody"}, "there is no sender nobody"},
-		"an issuer's keys":               {"s", []string{"oauth2"}, "issuer's"},
-		"nothing to sign":                {"s", []string{"ip_range"}, "no signature"},
-		"no secret":                      {"", []string{"github"}, "is empty"},
-		"an unset variable":              {"", []string{"github", "--secret-env", "CADDYAUTH_NOT_SET"}, "CADDYAUTH_NOT_SET"},
-		"two secrets":                    {"", []string{"github", "--secret-env", "CADDYAUTH_TEST_SECRET", "--secret", "x"}, "in one way"},
-		"a URL without a host":           {"s", []string{"github", "--url", "/hook"}, "absolute"},
-		"a body that is not there":       {"s", []string{"github", "--body", "/does/not/exist"}, "/does/not/exist"},
-		"body and secret in one stream":  {"s", []string{"github", "--body", "-"}, "--secret-file"},
-		"basic without a user":           {"s", []string{"basic"}, "--user"},
-		"api_key without a place":        {"s", []string{"api_key"}, "--header or --query"},
-		"a query that cannot be signed":  {"s", []string{"vonage", "--method", "GET", "--url", "http://h/?a=1&a=2"}, "twice"},
-		"an algorithm that is not known": {"s", []string{"jwt", "--algorithm", "none"}, "unknown"},
-		"a claim without a value":        {"s", []string{"jwt", "--claim", "x"}, "name=value"},
+		"an unknown scheme, and no secret": {"", []string{"nobody"}, "there is no scheme nobody"},
+		"an issuer's keys":                 {"s", []string{"oauth2"}, "issuer's"},
+		"nothing to sign":                  {"s", []string{"ip_range"}, "no signature"},
+		"no secret":                        {"", []string{"github"}, "is empty"},
+		"an unset variable":                {"", []string{"github", "--secret-env", "CADDYAUTH_NOT_SET"}, "CADDYAUTH_NOT_SET"},
+		"two secrets":                      {"", []string{"github", "--secret-env", "CADDYAUTH_TEST_SECRET", "--secret", "x"}, "in one way"},
+		"a URL without a host":             {"s", []string{"github", "--url", "/hook"}, "absolute"},
+		"a body that is not there":         {"s", []string{"github", "--body", "/does/not/exist"}, "/does/not/exist"},
+		"body and secret in one stream":    {"s", []string{"github", "--body", "-"}, "--secret-file"},
+		"basic without a user":             {"s", []string{"basic"}, "--user"},
+		"api_key without a place":          {"s", []string{"api_key"}, "--header or --query"},
+		"a query that cannot be signed":    {"s", []string{"vonage", "--method", "GET", "--url", "http://h/?a=1&a=2"}, "twice"},
+		"an algorithm that is not known":   {"s", []string{"jwt", "--algorithm", "none"}, "unknown"},
+		"a claim without a value":          {"s", []string{"jwt", "--claim", "x"}, "name=value"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := command.SignCommand()

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -66,7 +67,7 @@ azure_event_grid, oauth2) cannot be signed for: their issuer does that.
 	s.secret.add(cmd, "secret, key or password")
 	flags := cmd.Flags()
 	flags.StringVar(&s.send, "send", "", "URL to send the request to; the answer is printed")
-	flags.StringVar(&s.url, "url", "", "URL that is signed and printed, where it is not that of --send")
+	flags.StringVar(&s.url, "url", "", "URL that is signed and printed; default: that of --send, else http://127.0.0.1:8080/hook")
 	flags.StringVar(&s.method, "method", "", "Method; default: POST")
 	flags.StringVar(&s.body, "body", "", "File with the body; '-' is standard input, and then the secret comes from elsewhere")
 	flags.StringVar(&s.contentType, "content-type", "application/json", "Content-Type of the body")
@@ -114,13 +115,11 @@ func wrap(text string, width int) string {
 }
 
 func (s *signing) run(cmd *cobra.Command, scheme string) error {
-	target := s.url
-	if target == "" {
-		target = s.send
+	sign, err := s.signer(scheme)
+	if err != nil { // before anybody is asked for a secret
+		return err
 	}
-	if target == "" {
-		target = "http://127.0.0.1:8080/hook"
-	}
+	target := cmp.Or(s.url, s.send, "http://127.0.0.1:8080/hook")
 	address, err := url.Parse(target)
 	if err != nil || address.Host == "" || (address.Scheme != "http" && address.Scheme != "https") {
 		return fmt.Errorf("%q is not an absolute http or https URL", target)
@@ -129,18 +128,18 @@ func (s *signing) run(cmd *cobra.Command, scheme string) error {
 	if err != nil {
 		return err
 	}
-	method := s.method
-	if method == "" {
-		method = http.MethodPost
-	}
-	r, err := http.NewRequestWithContext(cmd.Context(), method, address.String(), http.NoBody)
+	r, err := http.NewRequestWithContext(cmd.Context(), cmp.Or(s.method, http.MethodPost), address.String(), http.NoBody)
 	if err != nil {
 		return err
 	}
 	if len(body) > 0 {
 		r.Header.Set("Content-Type", s.contentType)
 	}
-	if err := s.sign(cmd, scheme, r, body); err != nil {
+	by, err := s.with(cmd, scheme)
+	if err != nil {
+		return err
+	}
+	if err := sign(r, body, by); err != nil {
 		return err
 	}
 	if s.send == "" {
@@ -178,51 +177,46 @@ func (s *signing) readBody(cmd *cobra.Command) ([]byte, error) {
 	return body, nil
 }
 
-// sign adds the credential of a scheme to r.
-func (s *signing) sign(cmd *cobra.Command, scheme string, r *http.Request, body []byte) error {
-	now := time.Now()
-	id := s.id
-	if id == "" {
-		id = rand.Text()
+// with gives what the flags say of who signs.
+func (s *signing) with(cmd *cobra.Command, scheme string) (schemes.Signing, error) {
+	by := schemes.Signing{Account: s.account, ID: cmp.Or(s.id, rand.Text()), Now: time.Now()}
+	if s.keyFile == "" {
+		var err error
+		by.Secret, err = s.secret.read(cmd, "secret of "+scheme)
+		return by, err
 	}
-	by := schemes.Signing{Account: s.account, ID: id, Now: now}
-	if s.keyFile != "" {
-		key, err := os.ReadFile(s.keyFile)
-		if err != nil {
-			return fmt.Errorf("--private-key-file: %w", err)
-		}
-		by.PrivateKey = strings.TrimSpace(string(key))
-	} else {
-		secret, err := s.secret.read(cmd, "secret of "+scheme)
-		if err != nil {
-			return err
-		}
-		by.Secret = secret
+	key, err := os.ReadFile(s.keyFile)
+	if err != nil {
+		return by, fmt.Errorf("--private-key-file: %w", err)
 	}
+	by.PrivateKey = strings.TrimSpace(string(key))
+	return by, nil
+}
+
+// signer gives what adds the credential of a scheme to a request.
+func (s *signing) signer(scheme string) (func(r *http.Request, body []byte, by schemes.Signing) error, error) {
 	switch scheme {
 	case "vonage":
-		return s.signVonage(r, body, by)
+		return s.signVonage, nil
 	case "vonage_sms":
-		return s.signVonageSMS(r, by)
+		return s.signVonageSMS, nil
 	case "jwt":
-		return s.signJWT(r, by)
+		return s.signJWT, nil
 	case "basic":
-		if s.user == "" {
-			return errors.New("basic needs --user")
-		}
-		r.SetBasicAuth(s.user, by.Secret)
-		return nil
+		return s.signBasic, nil
 	case "api_key":
-		return s.signAPIKey(r, by)
+		return s.signAPIKey, nil
 	case "hmac":
-		return s.signHMAC(r, body, by)
+		return s.signHMAC, nil
 	case "azure_call_automation", "azure_event_grid", "oauth2":
-		return fmt.Errorf("the keys of %s are its issuer's: nobody else can sign for it", scheme)
+		return nil, fmt.Errorf("the keys of %s are its issuer's: nobody else can sign for it", scheme)
 	case "ip_range", "any":
-		return fmt.Errorf("%s has no signature", scheme)
-	default:
-		return schemes.Sign(scheme, r, body, by)
+		return nil, fmt.Errorf("%s has no signature", scheme)
 	}
+	if !slices.ContainsFunc(schemes.Senders(), func(f schemes.Facts) bool { return f.Name == scheme }) {
+		return nil, fmt.Errorf("there is no scheme %s: sign --help lists them", scheme)
+	}
+	return func(r *http.Request, body []byte, by schemes.Signing) error { return schemes.Sign(scheme, r, body, by) }, nil
 }
 
 func (s *signing) signVonage(r *http.Request, body []byte, by schemes.Signing) error {
@@ -254,19 +248,12 @@ func (s *signing) signVonage(r *http.Request, body []byte, by schemes.Signing) e
 	if err != nil {
 		return err
 	}
-	header := s.header
-	if header == "" {
-		header = "Authorization"
-	}
-	r.Header.Set(header, "Bearer "+token)
+	r.Header.Set(cmp.Or(s.header, "Authorization"), "Bearer "+token)
 	return nil
 }
 
-func (s *signing) signVonageSMS(r *http.Request, by schemes.Signing) error {
-	method := s.algorithm
-	if method == "" {
-		method = vonagesms.Methods()[0]
-	}
+func (s *signing) signVonageSMS(r *http.Request, _ []byte, by schemes.Signing) error {
+	method := cmp.Or(s.algorithm, vonagesms.Methods()[0])
 	if !slices.Contains(vonagesms.Methods(), method) {
 		return fmt.Errorf("--algorithm is none of %s", strings.Join(vonagesms.Methods(), ", "))
 	}
@@ -282,7 +269,7 @@ func (s *signing) signVonageSMS(r *http.Request, by schemes.Signing) error {
 	return nil
 }
 
-func (s *signing) signJWT(r *http.Request, by schemes.Signing) error {
+func (s *signing) signJWT(r *http.Request, _ []byte, by schemes.Signing) error {
 	var key any = []byte(by.Secret)
 	algorithm := s.algorithm
 	if by.PrivateKey != "" {
@@ -315,7 +302,15 @@ func (s *signing) token(method jwt.SigningMethod, claims jwt.MapClaims, key any)
 	return jwt.NewWithClaims(method, claims).SignedString(key)
 }
 
-func (s *signing) signAPIKey(r *http.Request, by schemes.Signing) error {
+func (s *signing) signBasic(r *http.Request, _ []byte, by schemes.Signing) error {
+	if s.user == "" {
+		return errors.New("basic needs --user")
+	}
+	r.SetBasicAuth(s.user, by.Secret)
+	return nil
+}
+
+func (s *signing) signAPIKey(r *http.Request, _ []byte, by schemes.Signing) error {
 	switch {
 	case (s.header == "") == (s.query == ""):
 		return errors.New("api_key needs --header or --query")
@@ -329,6 +324,20 @@ func (s *signing) signAPIKey(r *http.Request, by schemes.Signing) error {
 		r.URL.RawQuery = pair
 	}
 	return nil
+}
+
+func (s *signing) signHMAC(r *http.Request, body []byte, by schemes.Signing) error {
+	if s.header == "" {
+		return errors.New("hmac needs --header")
+	}
+	scheme := schemes.HMAC{
+		SecretEncoding: s.secretEncoding, Header: s.header, Algorithm: s.algorithm, Encoding: s.encoding,
+		Prefix: s.prefix, Payload: s.payload, IDHeader: s.idHeader,
+	}
+	if s.tsHeader != "" {
+		scheme.Timestamp = &schemes.HMACTimestamp{Header: s.tsHeader}
+	}
+	return scheme.Sign(r, body, by)
 }
 
 // deliver sends r and prints the answer.
@@ -403,18 +412,4 @@ func curl(r *http.Request, body []byte) string {
 // quote makes one word of text for a POSIX shell.
 func quote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
-}
-
-func (s *signing) signHMAC(r *http.Request, body []byte, by schemes.Signing) error {
-	if s.header == "" {
-		return errors.New("hmac needs --header")
-	}
-	scheme := schemes.HMAC{
-		SecretEncoding: s.secretEncoding, Header: s.header, Algorithm: s.algorithm, Encoding: s.encoding,
-		Prefix: s.prefix, Payload: s.payload, IDHeader: s.idHeader,
-	}
-	if s.tsHeader != "" {
-		scheme.Timestamp = &schemes.HMACTimestamp{Header: s.tsHeader}
-	}
-	return scheme.Sign(r, body, by)
 }

@@ -249,6 +249,9 @@ func (r *Rule) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if err != nil {
 			return err
 		}
+		if err := r.checkWords(); err != nil { // here, where the line is known
+			return d.WrapErr(err)
+		}
 		if !known {
 			return d.Errf("unknown condition or effect '%s'", d.Val())
 		}

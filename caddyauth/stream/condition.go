@@ -138,10 +138,8 @@ func (c *Conditions) provision(ability Ability, tokens []*Token) error {
 	if c.User != nil && len(c.User) == 0 || c.Claim != nil && len(c.Claim) == 0 {
 		return errors.New("user or claim is an empty list: leave it out, or name what is to match")
 	}
-	for _, mode := range c.Mode {
-		if mode != string(Publish) && mode != string(Play) {
-			return fmt.Errorf("mode: '%s' is neither publish nor play", mode)
-		}
+	if err := c.checkWords(); err != nil {
+		return err
 	}
 	for _, list := range []struct {
 		name      string
@@ -207,7 +205,7 @@ func (c *Conditions) provision(ability Ability, tokens []*Token) error {
 		}
 		c.when = append(c.when, w)
 	}
-	return c.checkBounds()
+	return nil
 }
 
 // provisionUsers resolves the users' passwords.
@@ -250,8 +248,13 @@ func (c *Conditions) provisionAddresses() error {
 	return nil
 }
 
-// checkBounds refuses bounds that could not hold, or would always.
-func (c *Conditions) checkBounds() error {
+// checkWords refuses what stands for nothing, and bounds that could not hold, or would always.
+func (c *Conditions) checkWords() error {
+	for _, mode := range c.Mode {
+		if mode != string(Publish) && mode != string(Play) {
+			return fmt.Errorf("mode: '%s' is neither publish nor play", mode)
+		}
+	}
 	for _, bound := range c.Listeners {
 		if bound.Number < 0 {
 			return errors.New("listeners: the number is negative")

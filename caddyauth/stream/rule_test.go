@@ -298,7 +298,7 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		{"two rules of one name", "icecast", "allow a {\n}\ndeny a {\n}", []string{"rule a", "already"}},
 		{"a rule named fallback", "icecast", "allow fallback {\n}", []string{"rule fallback"}},
 		{"a rule with the name of another's place", "icecast", "allow allow-2 {\n}\nallow {\n}", []string{"rule allow-2"}},
-		{"another mode", "icecast", "allow {\nmode record\n}", []string{"rule allow-1", "record"}},
+		{"another mode", "icecast", "allow {\nmode record\n}", []string{"Caddyfile:5", "record"}},
 		{"no address", "icecast", "allow {\nip 300.1.1.1\n}", []string{"300.1.1.1"}},
 		{"an origin with a scheme", "antmedia", "allow {\norigin https://example.com\n}", []string{"https://example.com", "host alone"}},
 		{"an empty variable", "antmedia", "allow {\nstream {env.STREAM_TEST_UNSET}\n}", []string{"stream", "{env.STREAM_TEST_UNSET}"}},

@@ -386,7 +386,7 @@ func (j *JWT) Option(d *caddyfile.Dispenser) (known bool, err error) {
 	case "openid_configuration":
 		return true, credential.One(d, &j.OpenIDConfiguration)
 	case "algorithm":
-		return true, credential.Many(d, &j.Algorithms)
+		return true, algorithm(d, &j.Algorithms)
 	case "issuer":
 		return true, credential.Many(d, &j.Issuers)
 	case "audience":
@@ -405,6 +405,19 @@ func (j *JWT) Option(d *caddyfile.Dispenser) (known bool, err error) {
 		return false, nil
 	}
 	return true, nil
+}
+
+// algorithm reads the arguments of an option that names algorithms into target.
+func algorithm(d *caddyfile.Dispenser, target *[]string) error {
+	if err := credential.Many(d, target); err != nil {
+		return err
+	}
+	for _, name := range *target {
+		if !jose.Known(name) {
+			return d.Errf("algorithm: '%s' is not known", name)
+		}
+	}
+	return nil
 }
 
 // Interface guards

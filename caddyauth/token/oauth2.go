@@ -385,7 +385,7 @@ func (o *OAuth2) option(d *caddyfile.Dispenser) error {
 	case "type":
 		return credential.Many(d, &o.Types)
 	case "algorithm":
-		return credential.Many(d, &o.Algorithms)
+		return algorithm(d, &o.Algorithms)
 	case "leeway":
 		return credential.Duration(d, &o.Leeway)
 	case "introspection":

@@ -77,7 +77,12 @@ func (j *JWT) Provision(ctx caddy.Context) error {
 	if j.From.Header != "" && !httpguts.ValidHeaderFieldName(j.From.Header) {
 		return fmt.Errorf("from: %q is not the name of a header", j.From.Header)
 	}
-	if b := j.BodyHash; b != nil && (b.Claim == "" || (b.Encoding != "hex" && b.Encoding != "base64")) {
+	return j.BodyHash.check()
+}
+
+// check refuses what names no claim or no encoding; b may be nil.
+func (b *BodyHash) check() error {
+	if b != nil && (b.Claim == "" || b.Encoding != "hex" && b.Encoding != "base64") {
 		return fmt.Errorf("body_hash needs a claim and its encoding, hex or base64")
 	}
 	return nil
@@ -210,7 +215,7 @@ func (j *JWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return d.Errf("body_hash: %v", credential.ErrRepeated)
 			}
 			j.BodyHash = new(BodyHash)
-			if !d.AllArgs(&j.BodyHash.Claim, &j.BodyHash.Encoding) {
+			if !d.AllArgs(&j.BodyHash.Claim, &j.BodyHash.Encoding) || j.BodyHash.check() != nil {
 				return d.Err("body_hash takes a claim and its encoding, hex or base64")
 			}
 		default:

@@ -21,11 +21,6 @@ const Within = 10 * time.Second
 // reserved is the most, in bytes, that is set aside before a body comes.
 const reserved = 1 << 20
 
-// Capture is Buffers.Capture with memory of its own for each body.
-func Capture(w http.ResponseWriter, r *http.Request, limit int64, within time.Duration) ([]byte, error) {
-	return new(Buffers).Capture(w, r, limit, within)
-}
-
 // Capture reads r's body, at most limit bytes of it, and puts the same bytes back for the next reader, with
 // Content-Length set to their number. The bytes are those on the wire: nothing is decompressed.
 //

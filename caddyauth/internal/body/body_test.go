@@ -23,7 +23,7 @@ func TestABodyIsPutBackByteForByte(t *testing.T) {
 	for name, length := range map[string]int64{"of a known length": int64(len(text)), "of an unknown length": -1} {
 		t.Run(name, func(t *testing.T) {
 			r := post(strings.NewReader(text), length)
-			data, err := Capture(httptest.NewRecorder(), r, int64(len(text)), Within)
+			data, err := new(Buffers).Capture(httptest.NewRecorder(), r, int64(len(text)), Within)
 			if err != nil || string(data) != text {
 				t.Fatalf("read %q: %v", data, err)
 			}
@@ -37,11 +37,11 @@ func TestABodyIsPutBackByteForByte(t *testing.T) {
 
 func TestABodyOverTheLimitIsNotReadBeyondIt(t *testing.T) {
 	r := post(strings.NewReader("12345"), 5)
-	if _, err := Capture(httptest.NewRecorder(), r, 4, Within); verdict.Of(err).Reason != verdict.TooLarge {
+	if _, err := new(Buffers).Capture(httptest.NewRecorder(), r, 4, Within); verdict.Of(err).Reason != verdict.TooLarge {
 		t.Fatalf("announced: %v", err)
 	}
 	r = post(strings.NewReader("12345"), -1)
-	if _, err := Capture(httptest.NewRecorder(), r, 4, Within); verdict.Of(err).Reason != verdict.TooLarge {
+	if _, err := new(Buffers).Capture(httptest.NewRecorder(), r, 4, Within); verdict.Of(err).Reason != verdict.TooLarge {
 		t.Fatalf("not announced: %v", err)
 	}
 	if rest, _ := io.ReadAll(r.Body); string(rest) != "12345" {
@@ -52,7 +52,7 @@ func TestABodyOverTheLimitIsNotReadBeyondIt(t *testing.T) {
 func TestABodyThatBreaksBreaksForTheNextReaderToo(t *testing.T) {
 	broken := errors.New("broken")
 	r := post(io.MultiReader(strings.NewReader("123"), failing{broken}), 5)
-	if _, err := Capture(httptest.NewRecorder(), r, 10, Within); verdict.Of(err).Reason != verdict.Malformed {
+	if _, err := new(Buffers).Capture(httptest.NewRecorder(), r, 10, Within); verdict.Of(err).Reason != verdict.Malformed {
 		t.Fatal(err)
 	}
 	if read, err := io.ReadAll(r.Body); string(read) != "123" || !errors.Is(err, broken) {
@@ -63,7 +63,7 @@ func TestABodyThatBreaksBreaksForTheNextReaderToo(t *testing.T) {
 // The server of HTTP/3 takes a stream that ends too soon for a whole body.
 func TestABodyShorterThanAnnouncedIsRefused(t *testing.T) {
 	r := post(strings.NewReader("123"), 5)
-	if _, err := Capture(httptest.NewRecorder(), r, 10, Within); verdict.Of(err).Reason != verdict.Malformed {
+	if _, err := new(Buffers).Capture(httptest.NewRecorder(), r, 10, Within); verdict.Of(err).Reason != verdict.Malformed {
 		t.Fatal(err)
 	}
 	if read, err := io.ReadAll(r.Body); string(read) != "123" || !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -74,7 +74,7 @@ func TestABodyShorterThanAnnouncedIsRefused(t *testing.T) {
 func TestTheSitesOwnLimitIsTooLarge(t *testing.T) {
 	r := post(strings.NewReader("12345"), 5)
 	r.Body = http.MaxBytesReader(nil, r.Body, 2)
-	if _, err := Capture(httptest.NewRecorder(), r, 10, Within); verdict.Of(err).Reason != verdict.TooLarge {
+	if _, err := new(Buffers).Capture(httptest.NewRecorder(), r, 10, Within); verdict.Of(err).Reason != verdict.TooLarge {
 		t.Fatal(err)
 	}
 }
@@ -83,7 +83,7 @@ func TestABodyThatTakesTooLongIsGivenUp(t *testing.T) {
 	t.Run("ht-slow-body", func(t *testing.T) {
 		refusals := make(chan error, 1)
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, err := Capture(w, r, 10, 10*time.Millisecond)
+			_, err := new(Buffers).Capture(w, r, 10, 10*time.Millisecond)
 			refusals <- err
 		}))
 		defer server.Close()
@@ -168,7 +168,7 @@ func (d *deadlines) SetReadDeadline(time.Time) error { d.set++; return nil }
 
 func TestWithoutABoundOnTimeNoDeadlineIsSet(t *testing.T) {
 	w := &deadlines{ResponseWriter: httptest.NewRecorder()}
-	if _, err := Capture(w, post(strings.NewReader("12345"), -1), 4, 0); verdict.Of(err).Reason != verdict.TooLarge || w.set != 0 {
+	if _, err := new(Buffers).Capture(w, post(strings.NewReader("12345"), -1), 4, 0); verdict.Of(err).Reason != verdict.TooLarge || w.set != 0 {
 		t.Errorf("%v, and %d deadlines", err, w.set)
 	}
 }
@@ -176,7 +176,7 @@ func TestWithoutABoundOnTimeNoDeadlineIsSet(t *testing.T) {
 func TestTrailersAreNotHandedOn(t *testing.T) {
 	r := post(strings.NewReader("12345"), -1)
 	r.Trailer = http.Header{"X-Sender": {"admin"}}
-	if _, err := Capture(httptest.NewRecorder(), r, 5, Within); err != nil || r.Trailer != nil {
+	if _, err := new(Buffers).Capture(httptest.NewRecorder(), r, 5, Within); err != nil || r.Trailer != nil {
 		t.Errorf("%v, and the trailers %v", err, r.Trailer)
 	}
 }
@@ -184,7 +184,7 @@ func TestTrailersAreNotHandedOn(t *testing.T) {
 func TestNothingComesAfterABodyThatWasAnnouncedAsEmpty(t *testing.T) {
 	r := post(strings.NewReader("12345"), 0)
 	r.Trailer = http.Header{"X-Sender": {"admin"}}
-	data, err := Capture(httptest.NewRecorder(), r, 5, Within)
+	data, err := new(Buffers).Capture(httptest.NewRecorder(), r, 5, Within)
 	if rest, _ := io.ReadAll(r.Body); err != nil || len(data) != 0 || len(rest) != 0 || r.Trailer != nil {
 		t.Errorf("verified %q, and the next reader gets %q with the trailers %v: %v", data, rest, r.Trailer, err)
 	}
@@ -195,7 +195,7 @@ func TestAnAnnouncementAloneReservesLittle(t *testing.T) {
 		t.Errorf("%d bytes for an announced terabyte", cap(*memory))
 	}
 	// This many bytes could not be had at once.
-	if _, err := Capture(httptest.NewRecorder(), post(strings.NewReader("1"), 1<<40), 1<<40, Within); verdict.Of(err).Reason != verdict.Malformed {
+	if _, err := new(Buffers).Capture(httptest.NewRecorder(), post(strings.NewReader("1"), 1<<40), 1<<40, Within); verdict.Of(err).Reason != verdict.Malformed {
 		t.Error(err)
 	}
 }
