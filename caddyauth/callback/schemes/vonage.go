@@ -250,6 +250,9 @@ func (v *Vonage) Verify(q *callback.Request) callback.Verdict {
 		if q.HTTP.ContentLength != 0 && !q.Upgrade {
 			return callback.Refuse(verdict.Errorf(verdict.Malformed, "a %s with a body", q.Method))
 		}
+		if _, err := q.Query(); err != nil {
+			return callback.Refuse(err)
+		}
 		if !queryMatches(q.URL.RawQuery, hash, present) {
 			return refuse(verdict.BodyMismatch, "payload_hash is not that of the query")
 		}
