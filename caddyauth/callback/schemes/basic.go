@@ -219,6 +219,9 @@ func (b *Basic) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err := credential.One(d, &b.Realm); err != nil {
 				return err
 			}
+			if _, err := basicChallenge(b.Realm); err != nil && !strings.Contains(b.Realm, "{") {
+				return d.WrapErr(err)
+			}
 		default:
 			return d.Errf("unknown option '%s' of basic", option)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/credential"
@@ -212,7 +213,7 @@ func (j *JWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 					j.From.Prefix = args[2]
 				}
 			default:
-				return d.Err("from takes `header <name> [<prefix>]` or `query <name>`")
+				return d.Errf("from takes `header <name> [<prefix>]` or `query <name>`, not '%s'", strings.Join(args, " "))
 			}
 		case "body_hash":
 			if j.BodyHash != nil {

@@ -109,6 +109,11 @@ func (v *Vonage) Check() error {
 	case v.Header != "" && !httpguts.ValidHeaderFieldName(v.Header):
 		return fmt.Errorf("header: %q is not the name of a header", v.Header)
 	}
+	for i, account := range v.Accounts {
+		if slices.ContainsFunc(v.Accounts[:i], func(other Account) bool { return other.APIKey == account.APIKey }) {
+			return fmt.Errorf("account %s stands twice: all its secrets stand on one line", account.APIKey)
+		}
+	}
 	_, err := credential.Labels("secret", v.Secrets)
 	return err
 }
