@@ -113,20 +113,26 @@ func (a *Any) refuse(v Verdict, seen trail) Verdict {
 }
 
 // worse picks, of two refusals, the one that tells the sender more: that we could not decide, before what was wrong
-// with a credential, before that there was none, before that the address would have been good enough by itself.
+// with a credential, before that it is not of this scheme (it may be of the other), before that there was none, before
+// that the address would have been good enough by itself. Of those who miss one, whoever has a status of its own for that
+// counts.
 func worse(a, b Verdict) Verdict {
 	rank := func(v Verdict) int {
-		switch v.Reason {
-		case "":
+		switch {
+		case v.Reason == "":
 			return 0
-		case verdict.Denied:
+		case v.Reason == verdict.Denied && v.Key == "" && v.Challenge == "":
 			return 1
-		case verdict.Missing:
+		case v.Reason == verdict.Missing && v.Status == 0:
 			return 2
-		case verdict.Unavailable:
-			return 4
-		default:
+		case v.Reason == verdict.Missing:
 			return 3
+		case v.Reason == verdict.BadCredential:
+			return 4
+		case v.Reason == verdict.Unavailable:
+			return 6
+		default:
+			return 5
 		}
 	}
 	if rank(b) > rank(a) {

@@ -2,6 +2,7 @@ package callback
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/dustin/go-humanize"
@@ -89,7 +90,12 @@ func (h *Handler) option(d *caddyfile.Dispenser) error {
 	case "report_only":
 		return credential.Flag(d, &h.ReportOnly)
 	case "public_url":
-		return credential.One(d, &h.PublicURL)
+		if err := credential.One(d, &h.PublicURL); err != nil {
+			return err
+		}
+		if !strings.Contains(h.PublicURL, "{") && !isOrigin(h.PublicURL) {
+			return d.WrapErr(errPublicURL)
+		}
 	default:
 		raw, err := parseScheme(d)
 		if err != nil {
@@ -112,6 +118,11 @@ func parseScheme(d *caddyfile.Dispenser) (json.RawMessage, error) {
 	}
 	if _, ok := module.(Scheme); !ok {
 		return nil, d.Errf("%s is a module but no scheme: %T does not implement callback.Scheme", name, module)
+	}
+	if checker, ok := module.(Checker); ok {
+		if err := checker.Check(); err != nil {
+			return nil, d.WrapErr(err)
+		}
 	}
 	return caddyconfig.JSONModuleObject(module, "scheme", name, nil), nil
 }

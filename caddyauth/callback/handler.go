@@ -133,10 +133,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		if h.publicURL, err = credential.Text("public_url", h.PublicURL); err != nil {
 			return err
 		}
-		base, err := url.Parse(h.publicURL)
-		if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" ||
-			base.User != nil || base.Path != "" || base.RawQuery != "" || base.ForceQuery || base.Fragment != "" {
-			return fmt.Errorf("public_url is not a scheme and a host alone, such as https://hooks.example.com")
+		if !isOrigin(h.publicURL) {
+			return errPublicURL
 		}
 	}
 	guards, err := loadSchemes(ctx, h, h.SchemesRaw)
@@ -162,6 +160,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		h.logger.Warn("report_only: nothing is refused")
 	}
 	return nil
+}
+
+var errPublicURL = errors.New("public_url is not a scheme and a host alone, such as https://hooks.example.com")
+
+// isOrigin reports whether text is a scheme and a host, and nothing else.
+func isOrigin(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" &&
+		u.User == nil && u.Path == "" && u.RawQuery == "" && !u.ForceQuery && u.Fragment == ""
 }
 
 // loadSchemes loads the guests in host's field SchemesRaw, which is raw, and gives them in the order in which they are asked.

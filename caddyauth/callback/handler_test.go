@@ -113,7 +113,7 @@ http:// {
 			if result.Body != "sorry" || result.Header.Get("X-Reason") != string(tc.reason) || result.Header.Get("X-Scheme") != "vonage" {
 				t.Errorf("the error route saw reason %q, scheme %q", result.Header.Get("X-Reason"), result.Header.Get("X-Scheme"))
 			}
-			if user := result.Header.Get("X-User"); user != "[]" && user != "[{http.auth.user.id}]" {
+			if user := result.Header.Get("X-User"); user != "[]" {
 				t.Errorf("the error route saw the user %s of a request that was refused", user)
 			}
 			challenge := map[int]string{ // RFC 6750 §3.1: of no error learns who brought no token
@@ -234,6 +234,57 @@ http:// {
 	}
 
 	refused(t, bed.Do(t, testbed.Vonage(t, event, map[string]any{"payload_hash": strings.Repeat("0", 64)})), 401)
+}
+
+func TestAnAnySaysWhatWasWrongWithTheCredentialThatCameClosest(t *testing.T) {
+	bed := testbed.New(t, `
+http:// {
+	callback_auth {
+		any {
+			basic {
+				user ringo s3cr3t-s3cr3t-s3cr3t-s3cr3t
+			}
+			api_key {
+				header X-Key
+				key 0123456789abcdef0123456789abcdef
+			}
+			vonage {
+				secret `+testbed.Secret+`
+				unsigned_status 503
+			}
+			ip_range 198.51.100.0/24
+		}
+	}
+	reverse_proxy RECEIVER
+	handle_errors {
+		respond "{http.callback_auth.scheme} {http.callback_auth.reason}"
+	}
+}`)
+	forged := testbed.Vonage(t, event, nil)
+	forged.Header.Set("Authorization", "Bearer "+testbed.HS256(t, "another-secret-another-secret-anot", nil, testbed.VonageClaims(event, nil)))
+	none := testbed.Vonage(t, event, nil)
+	none.Header.Del("Authorization")
+	guess := testbed.Vonage(t, event, nil)
+	guess.SetBasicAuth("ringo", "a-guess")
+	for _, tc := range []struct {
+		name string
+		r    *http.Request
+		want int
+		said string
+	}{
+		{"a token of another secret is not one of another scheme", forged, 401, "vonage bad_signature"},
+		{"a wrong password is not a missing token", guess, 401, "basic bad_signature"},
+		{"one that is too old", testbed.Vonage(t, event, map[string]any{"iat": 1}), 401, "vonage expired"},
+		{"no credential, where one scheme asks to be tried again", none, 503, "vonage missing"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			result := bed.Do(t, tc.r)
+			refused(t, result, tc.want)
+			if result.Body != tc.said {
+				t.Errorf("it was refused as %q, want %q", result.Body, tc.said)
+			}
+		})
+	}
 }
 
 func TestTheSchemesWithinAnAnyAreStepsOfTheirOwn(t *testing.T) {

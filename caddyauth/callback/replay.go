@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -316,7 +317,7 @@ func (r *Replay) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	case len(args) == 1 && args[0] == "off":
 		r.Off = true
 	case len(args) > 0:
-		return d.Err("replay takes `off` or a block")
+		return d.Errf("replay takes `off` or a block, not '%s'", strings.Join(args, " "))
 	}
 	empty := true
 	for nesting := d.Nesting(); d.NextBlock(nesting); empty = false {

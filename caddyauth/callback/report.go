@@ -106,14 +106,15 @@ func setPlaceholders(ctx context.Context, repl *caddy.Replacer, v *Verdict, iden
 		}
 	}
 	said.scheme, said.reason = v.Scheme, string(v.Reason)
-	if !identified {
-		return
+	if identified {
+		said.identified, said.id, said.key, said.claims = true, v.ID, v.Key, v.Claims
+		if v.User != "" {
+			repl.Set("http.auth.user.id", printable(v.User)) // which other handlers set too: the last one counts
+			return
+		}
 	}
-	said.identified, said.id, said.key, said.claims = true, v.ID, v.Key, v.Claims
-	if v.User != "" {
-		repl.Set("http.auth.user.id", printable(v.User)) // which other handlers set too: the last one counts
-	} else if _, known := repl.Get("http.auth.user.id"); !known {
-		// Else a header that asks for it would hand the receiver the placeholder's name.
+	if _, known := repl.Get("http.auth.user.id"); !known {
+		// Else a header that asks for it would hand the receiver, or an error page, the placeholder's name.
 		repl.Set("http.auth.user.id", "")
 	}
 }

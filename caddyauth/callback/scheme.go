@@ -30,6 +30,16 @@ type Scheme interface {
 	Verify(r *Request) Verdict
 }
 
+// Checker is a Scheme that can tell that its configuration could never hold, whatever the placeholders in it stand for:
+// an option that is missing, or two that exclude each other. It is asked before Provision, while the line in the
+// Caddyfile is still known, so that the error can name it; a JSON configuration has no lines, and Provision asks itself.
+//
+// EXPERIMENTAL: Subject to change or removal.
+type Checker interface {
+	// Check returns an error that holds no secret.
+	Check() error
+}
+
 // Cost orders the schemes of a block: the cheap ones are asked first, so that a stranger costs little.
 type Cost int
 

@@ -65,12 +65,10 @@ func checkLabel(option, label string) error {
 	return nil
 }
 
-// Resolve replaces the placeholders in secrets and gives the values, labelled. decode turns the text into the bytes of
-// the secret; nil takes the text's own bytes. An empty or unresolvable secret and a label that stands twice are errors,
-// which name the option and never the value.
-func Resolve(option string, secrets []Secret, decode func(string) ([]byte, error)) ([]secret.Value, error) {
-	values := make([]secret.Value, 0, len(secrets))
-	seen := make(map[string]bool, len(secrets))
+// Labels gives the label of each secret: its own, or its place in the list. A label that stands twice is an error, and one
+// that looks like a secret.
+func Labels(option string, secrets []Secret) ([]string, error) {
+	labels := make([]string, 0, len(secrets))
 	for i, s := range secrets {
 		label := s.Label
 		if label == "" {
@@ -78,10 +76,25 @@ func Resolve(option string, secrets []Secret, decode func(string) ([]byte, error
 		} else if err := checkLabel(option, label); err != nil {
 			return nil, err
 		}
-		if seen[label] {
+		if slices.Contains(labels, label) {
 			return nil, fmt.Errorf("%s: the label %q stands twice", option, label)
 		}
-		seen[label] = true
+		labels = append(labels, label)
+	}
+	return labels, nil
+}
+
+// Resolve replaces the placeholders in secrets and gives the values, labelled. decode turns the text into the bytes of
+// the secret; nil takes the text's own bytes. An empty or unresolvable secret and a label that stands twice are errors,
+// which name the option and never the value.
+func Resolve(option string, secrets []Secret, decode func(string) ([]byte, error)) ([]secret.Value, error) {
+	labels, err := Labels(option, secrets)
+	if err != nil {
+		return nil, err
+	}
+	values := make([]secret.Value, 0, len(secrets))
+	for i, s := range secrets {
+		label := labels[i]
 		text, err := Text(option, s.Value)
 		if err != nil {
 			return nil, err

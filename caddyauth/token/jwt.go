@@ -48,7 +48,7 @@ type JWT struct {
 
 	// The algorithms that a token may be signed with, of one family (RFC 7518 §3.1): HS256, HS384, HS512; RS256, RS384,
 	// RS512; PS256, PS384, PS512; ES256, ES384, ES512; EdDSA. Default: HS256 with secrets; the usual one of the public
-	// keys' type: RS256, ES256, ES384, ES512 or EdDSA; RS256 with a key set or provider metadata.
+	// keys' type: RS256, ES256, ES384, ES512 or EdDSA; RS256 with a key set or provider metadata. Takes placeholders.
 	Algorithms []string `json:"algorithms,omitempty"`
 
 	// The issuers (`iss`) of which a token must have one. Default: any, or none; with provider metadata, its issuer.
@@ -83,8 +83,8 @@ type Claim struct {
 	Values []string `json:"values,omitempty"`
 }
 
-// Provision resolves the secrets and keys, and refuses what could not hold. Keys that others publish are not fetched yet.
-func (j *JWT) Provision(ctx caddy.Context) error {
+// Check refuses options that exclude each other, or are missing.
+func (j *JWT) Check() error {
 	sources := 0
 	for _, given := range []bool{len(j.Secrets) > 0, len(j.PublicKeys) > 0, j.JWKS != "", j.OpenIDConfiguration != ""} {
 		if given {
@@ -97,12 +97,38 @@ func (j *JWT) Provision(ctx caddy.Context) error {
 	if j.isShared() && len(j.Audiences) == 0 {
 		return fmt.Errorf("audience is required with jwks and openid_configuration: their tokens are made for others too")
 	}
+	if !strings.Contains(strings.Join(j.Algorithms, ""), "{") { // else what the placeholders stand for is checked
+		if err := j.checkAlgorithms(j.Algorithms); err != nil {
+			return err
+		}
+	}
+	for _, claim := range j.Claims {
+		if claim.Name == "" || len(claim.Values) == 0 || slices.Contains(claim.Values, "") {
+			return fmt.Errorf("claim needs a name and one or more values")
+		}
+	}
+	if _, err := credential.Labels("secret", j.Secrets); err != nil {
+		return err
+	}
+	_, err := credential.Labels("public_key", j.PublicKeys)
+	return err
+}
+
+// Provision resolves the secrets and keys, and refuses what could not hold. Keys that others publish are not fetched yet.
+func (j *JWT) Provision(ctx caddy.Context) error {
+	if err := j.Check(); err != nil {
+		return err
+	}
 	keys, usual, err := j.ownKeys(ctx)
 	if err != nil {
 		return err
 	}
+	algorithms, err := credential.Texts("algorithm", j.Algorithms)
+	if err != nil {
+		return err
+	}
 	j.policy = jose.Policy{
-		Algorithms:    j.Algorithms,
+		Algorithms:    algorithms,
 		Keys:          func(context.Context, *jose.Token) ([]jose.Key, error) { return keys, nil },
 		MaxAge:        time.Duration(j.MaxAge),
 		RequireExpiry: j.MaxAge == 0,
@@ -111,6 +137,9 @@ func (j *JWT) Provision(ctx caddy.Context) error {
 	}
 	if len(j.Algorithms) == 0 {
 		j.policy.Algorithms = usual
+	}
+	if err := j.checkAlgorithms(j.policy.Algorithms); err != nil {
+		return err
 	}
 	if j.Leeway == 0 {
 		j.policy.Leeway = DefaultLeeway
@@ -122,9 +151,6 @@ func (j *JWT) Provision(ctx caddy.Context) error {
 		return err
 	}
 	for _, claim := range j.Claims {
-		if claim.Name == "" || len(claim.Values) == 0 {
-			return fmt.Errorf("claim needs a name and one or more values")
-		}
 		values, err := credential.Texts("claim "+claim.Name, claim.Values)
 		if err != nil {
 			return err
@@ -142,13 +168,26 @@ func (j *JWT) Provision(ctx caddy.Context) error {
 	if !j.isShared() {
 		return nil
 	}
-	if err := checkPublished(j.policy.Algorithms); err != nil {
-		return err
-	}
 	if j.keys, err = j.openKeys(ctx); err != nil {
 		return err
 	}
 	j.policy.Keys = j.keys.Find
+	return nil
+}
+
+// checkAlgorithms refuses algorithms that are not of one family, or not for the keys that there are.
+func (j *JWT) checkAlgorithms(names []string) error {
+	if err := jose.CheckAlgorithms(names); err != nil {
+		return err
+	}
+	for _, name := range names {
+		switch isSecret := strings.HasPrefix(name, "HS"); {
+		case isSecret && len(j.Secrets) == 0:
+			return fmt.Errorf("algorithm %s takes a secret, and a public key is none", name)
+		case !isSecret && len(j.Secrets) > 0:
+			return fmt.Errorf("a secret cannot be used with %s, which takes a public key", name)
+		}
+	}
 	return nil
 }
 
@@ -363,6 +402,9 @@ func (j *JWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return d.Errf("unknown option '%s' of jwt", d.Val())
 		}
 	}
+	if err := j.Check(); err != nil {
+		return d.WrapErr(err)
+	}
 	return nil
 }
 
@@ -407,15 +449,17 @@ func (j *JWT) Option(d *caddyfile.Dispenser) (known bool, err error) {
 	return true, nil
 }
 
-// algorithm reads the arguments of an option that names algorithms into target.
+// algorithm reads the arguments of an option that names algorithms into target. What a placeholder stands for is known
+// only at load.
 func algorithm(d *caddyfile.Dispenser, target *[]string) error {
 	if err := credential.Many(d, target); err != nil {
 		return err
 	}
-	for _, name := range *target {
-		if !jose.Known(name) {
-			return d.Errf("algorithm: '%s' is not known", name)
-		}
+	if strings.Contains(strings.Join(*target, ""), "{") {
+		return nil
+	}
+	if err := jose.CheckAlgorithms(*target); err != nil {
+		return d.WrapErr(err)
 	}
 	return nil
 }

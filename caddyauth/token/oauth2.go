@@ -89,7 +89,6 @@ func (o *OAuth2) Provision(ctx caddy.Context) (err error) {
 		leeway = DefaultLeeway
 	}
 	o.policy = jose.Policy{
-		Algorithms:    o.Algorithms,
 		Types:         o.Types,
 		RequireType:   len(o.Types) > 0,
 		Leeway:        leeway,
@@ -103,6 +102,7 @@ func (o *OAuth2) Provision(ctx caddy.Context) (err error) {
 	}{
 		{"issuer", o.Issuers, &o.policy.Issuers},
 		{"audience", o.Audiences, &o.policy.Audiences},
+		{"algorithm", o.Algorithms, &o.policy.Algorithms},
 		{"scope", o.Scopes, &o.scopes},
 	} {
 		if *option.target, err = credential.Texts(option.name, option.values); err != nil {

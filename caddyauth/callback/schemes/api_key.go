@@ -46,8 +46,8 @@ func (APIKey) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision resolves the keys.
-func (a *APIKey) Provision(ctx caddy.Context) error {
+// Check refuses what lacks a key or a place for it.
+func (a *APIKey) Check() error {
 	if (a.Header == "") == (a.Query == "") {
 		return errors.New("api_key needs either header or query, to say where the key is")
 	}
@@ -56,6 +56,15 @@ func (a *APIKey) Provision(ctx caddy.Context) error {
 	}
 	if len(a.Keys) == 0 {
 		return errors.New("api_key needs a key")
+	}
+	_, err := credential.Labels("key", a.Keys)
+	return err
+}
+
+// Provision resolves the keys.
+func (a *APIKey) Provision(ctx caddy.Context) error {
+	if err := a.Check(); err != nil {
+		return err
 	}
 	keys, err := credential.Resolve("key", a.Keys, nil)
 	if err != nil {

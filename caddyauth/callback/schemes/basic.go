@@ -2,6 +2,7 @@ package schemes
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -59,8 +60,30 @@ func (Basic) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// Check refuses what has no user.
+func (b *Basic) Check() error {
+	if len(b.Users) == 0 {
+		return fmt.Errorf("basic needs a user")
+	}
+	passwords := make([]credential.Secret, len(b.Users))
+	for i, user := range b.Users {
+		passwords[i] = credential.Secret{Label: user.Label}
+	}
+	_, err := credential.Labels("user", passwords)
+	return err
+}
+
+// isBasicName reports whether a name can be told from its password, and be sent.
+func isBasicName(name string) bool { return !strings.Contains(name, ":") && isBasicText(name) }
+
+// errBasicName is what is wrong with other names.
+var errBasicName = errors.New("a name cannot hold a colon, a control character or anything but UTF-8")
+
 // Provision resolves the users.
 func (b *Basic) Provision(caddy.Context) error {
+	if err := b.Check(); err != nil {
+		return err
+	}
 	if b.Realm == "" {
 		b.Realm = defaultRealm
 	}
@@ -72,17 +95,14 @@ func (b *Basic) Provision(caddy.Context) error {
 		return err
 	}
 
-	if len(b.Users) == 0 {
-		return fmt.Errorf("basic needs a user")
-	}
 	names := make([]string, len(b.Users))
 	secrets := make([]credential.Secret, len(b.Users))
 	for i, user := range b.Users {
 		if names[i], err = credential.Text("user", user.Name); err != nil {
 			return err
 		}
-		if strings.Contains(names[i], ":") || !isBasicText(names[i]) {
-			return fmt.Errorf("user %d: a name cannot hold a colon, a control character or anything but UTF-8", i+1)
+		if !isBasicName(names[i]) {
+			return fmt.Errorf("user %d: %w", i+1, errBasicName)
 		}
 		secrets[i] = credential.Secret{Value: user.Password, Label: user.Label}
 	}
@@ -199,6 +219,9 @@ func (b *Basic) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err := credential.One(d, &b.Realm); err != nil {
 				return err
 			}
+			if _, err := basicChallenge(b.Realm); err != nil && !strings.Contains(b.Realm, "{") {
+				return d.WrapErr(err)
+			}
 		default:
 			return d.Errf("unknown option '%s' of basic", option)
 		}
@@ -215,6 +238,9 @@ func parseBasicUser(d *caddyfile.Dispenser) (BasicUser, error) {
 	user := BasicUser{Name: args[0], Password: args[1]}
 	if user.Name == "" || user.Password == "" {
 		return BasicUser{}, d.Err("user has an empty name or password")
+	}
+	if !strings.Contains(user.Name, "{") && !isBasicName(user.Name) { // in a placeholder, a colon is not of the name
+		return BasicUser{}, d.Errf("user %s: %w", user.Name, errBasicName)
 	}
 	if len(args) == 3 {
 		if args[2] == "" {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/credential"
@@ -55,6 +56,8 @@ type BodyHash struct {
 	Encoding string `json:"encoding,omitempty"`
 }
 
+func (b *BodyHash) ok() bool { return b.Claim != "" && (b.Encoding == "hex" || b.Encoding == "base64") }
+
 // CaddyModule returns the Caddy module information.
 func (JWT) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -63,29 +66,31 @@ func (JWT) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// Check refuses options that exclude each other, or are missing.
+func (j *JWT) Check() error {
+	if f := j.From; f != nil {
+		if (f.Header == "") == (f.Query == "") || (f.Query != "" && f.Prefix != "") {
+			return fmt.Errorf("from names either a header, with an optional prefix, or a query parameter")
+		}
+		if f.Header != "" && !httpguts.ValidHeaderFieldName(f.Header) {
+			return fmt.Errorf("from: %q is not the name of a header", f.Header)
+		}
+	}
+	if j.BodyHash != nil && !j.BodyHash.ok() {
+		return fmt.Errorf("body_hash needs a claim and its encoding, hex or base64")
+	}
+	return j.JWT.Check()
+}
+
 // Provision resolves keys and claims.
 func (j *JWT) Provision(ctx caddy.Context) error {
-	if err := j.JWT.Provision(ctx); err != nil {
+	if err := j.Check(); err != nil {
 		return err
 	}
 	if j.From == nil {
 		j.From = &From{Header: "Authorization"}
 	}
-	if (j.From.Header == "") == (j.From.Query == "") || (j.From.Query != "" && j.From.Prefix != "") {
-		return fmt.Errorf("from names either a header, with an optional prefix, or a query parameter")
-	}
-	if j.From.Header != "" && !httpguts.ValidHeaderFieldName(j.From.Header) {
-		return fmt.Errorf("from: %q is not the name of a header", j.From.Header)
-	}
-	return j.BodyHash.check()
-}
-
-// check refuses what names no claim or no encoding; b may be nil.
-func (b *BodyHash) check() error {
-	if b != nil && (b.Claim == "" || b.Encoding != "hex" && b.Encoding != "base64") {
-		return fmt.Errorf("body_hash needs a claim and its encoding, hex or base64")
-	}
-	return nil
+	return j.JWT.Provision(ctx)
 }
 
 // Traits says where the token is and how dear it is to check.
@@ -208,14 +213,14 @@ func (j *JWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 					j.From.Prefix = args[2]
 				}
 			default:
-				return d.Err("from takes `header <name> [<prefix>]` or `query <name>`")
+				return d.Errf("from takes `header <name> [<prefix>]` or `query <name>`, not '%s'", strings.Join(args, " "))
 			}
 		case "body_hash":
 			if j.BodyHash != nil {
 				return d.Errf("body_hash: %v", credential.ErrRepeated)
 			}
 			j.BodyHash = new(BodyHash)
-			if !d.AllArgs(&j.BodyHash.Claim, &j.BodyHash.Encoding) || j.BodyHash.check() != nil {
+			if !d.AllArgs(&j.BodyHash.Claim, &j.BodyHash.Encoding) || !j.BodyHash.ok() {
 				return d.Err("body_hash takes a claim and its encoding, hex or base64")
 			}
 		default:

@@ -157,6 +157,19 @@ func TestJWTFrom(t *testing.T) {
 	}
 }
 
+func TestJWTAlgorithmsTakePlaceholders(t *testing.T) {
+	t.Setenv("CADDYAUTH_ALGORITHM", "HS512")
+	bed := jwtBed(t, "secret "+testbed.Secret+"\nmax_age 5m\nalgorithm {env.CADDYAUTH_ALGORITHM}")
+	r := httptest.NewRequest(http.MethodPost, "http://example.com/hook", nil)
+	r.Header.Set("Authorization", "Bearer "+testbed.HS256(t, testbed.Secret, nil, map[string]any{"iat": time.Now().Unix()}))
+	status(t, bed, r, 401) // not the one that is usual with a secret
+
+	t.Setenv("CADDYAUTH_ALGORITHM", "RS256")
+	if got := testbed.Refusal(t, "http:// {\ncallback_auth jwt {\nsecret a\nalgorithm {env.CADDYAUTH_ALGORITHM}\n}\n}"); !strings.Contains(got, "cannot be used with RS256") {
+		t.Errorf("what the placeholder stands for is not checked: %q", got)
+	}
+}
+
 func TestJWTConfigurationErrors(t *testing.T) {
 	for name, tc := range map[string]struct{ options, want string }{
 		"no key":                          {"max_age 5m", "jwt needs"},

@@ -99,16 +99,35 @@ func (Vonage) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// Check refuses options that exclude each other, or are missing.
+func (v *Vonage) Check() error {
+	switch {
+	case len(v.Secrets) > 0 && len(v.Accounts) > 0:
+		return fmt.Errorf("vonage takes secret or account, not both: with account, only those accounts are accepted")
+	case len(v.Secrets) == 0 && len(v.Accounts) == 0:
+		return fmt.Errorf("vonage needs a secret or an account")
+	case v.Header != "" && !httpguts.ValidHeaderFieldName(v.Header):
+		return fmt.Errorf("header: %q is not the name of a header", v.Header)
+	}
+	for i, account := range v.Accounts {
+		if slices.ContainsFunc(v.Accounts[:i], func(other Account) bool { return other.APIKey == account.APIKey }) {
+			return fmt.Errorf("account %s stands twice: all its secrets stand on one line", account.APIKey)
+		}
+	}
+	_, err := credential.Labels("secret", v.Secrets)
+	return err
+}
+
 // Provision resolves the secrets.
 func (v *Vonage) Provision(ctx caddy.Context) error {
+	if err := v.Check(); err != nil {
+		return err
+	}
 	if v.MaxAge == 0 {
 		v.MaxAge = caddy.Duration(defaultMaxAge)
 	}
 	if v.Header == "" {
 		v.Header = "Authorization"
-	}
-	if !httpguts.ValidHeaderFieldName(v.Header) {
-		return fmt.Errorf("header: %q is not the name of a header", v.Header)
 	}
 	switch v.UnsignedStatus {
 	case 0, http.StatusUnauthorized, http.StatusServiceUnavailable:
@@ -150,10 +169,7 @@ func (v *Vonage) Provision(ctx caddy.Context) error {
 
 // resolveKeys gives the source of keys: the same for every token, or by the account that a token names.
 func (v *Vonage) resolveKeys(logger *zap.Logger, decode func(string) ([]byte, error)) (jose.KeySource, error) {
-	switch {
-	case len(v.Secrets) > 0 && len(v.Accounts) > 0:
-		return nil, fmt.Errorf("vonage takes secret or account, not both: with account, only those accounts are accepted")
-	case len(v.Secrets) > 0:
+	if len(v.Secrets) > 0 {
 		values, err := credential.Resolve("secret", v.Secrets, decode)
 		if err != nil {
 			return nil, err
@@ -161,8 +177,6 @@ func (v *Vonage) resolveKeys(logger *zap.Logger, decode func(string) ([]byte, er
 		credential.WarnWeak(logger, "secret", values)
 		keys := hmacKeys(values)
 		return func(context.Context, *jose.Token) ([]jose.Key, error) { return keys, nil }, nil
-	case len(v.Accounts) == 0:
-		return nil, fmt.Errorf("vonage needs a secret or an account")
 	}
 	secrets, err := resolveAccounts(logger, v.Accounts, decode)
 	if err != nil {
@@ -249,6 +263,9 @@ func (v *Vonage) Verify(q *callback.Request) callback.Verdict {
 	if q.Method == http.MethodGet || q.Method == http.MethodHead {
 		if q.HTTP.ContentLength > 0 {
 			return malformed("a GET or HEAD with a body")
+		}
+		if _, err := q.Query(); err != nil {
+			return callback.Refuse(err)
 		}
 		if !queryMatches(q.URL.RawQuery, hash, present) {
 			return refuse(verdict.BodyMismatch, "payload_hash is not that of the query")

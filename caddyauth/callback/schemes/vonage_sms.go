@@ -54,8 +54,20 @@ func (VonageSMS) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// Check refuses what lacks a secret.
+func (v *VonageSMS) Check() error {
+	if len(v.Secrets) == 0 {
+		return errors.New("vonage_sms needs a secret")
+	}
+	_, err := credential.Labels("secret", v.Secrets)
+	return err
+}
+
 // Provision resolves the secrets.
 func (v *VonageSMS) Provision(ctx caddy.Context) error {
+	if err := v.Check(); err != nil {
+		return err
+	}
 	if v.Method == "" {
 		v.Method = vonagesms.MD5Hash
 	}
@@ -67,9 +79,6 @@ func (v *VonageSMS) Provision(ctx caddy.Context) error {
 	}
 	if v.MaxAge == 0 {
 		v.MaxAge = caddy.Duration(defaultMaxAge)
-	}
-	if len(v.Secrets) == 0 {
-		return errors.New("vonage_sms needs a secret")
 	}
 	secrets, err := credential.Resolve("secret", v.Secrets, nil)
 	if err != nil {

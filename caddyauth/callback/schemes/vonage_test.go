@@ -107,6 +107,10 @@ func TestVonageOptions(t *testing.T) {
 		{"header: behind Bearer", secret + "header Vonage-Signature", testbed.Secret, nil, moved("Vonage-Signature", "Bearer "), 200},
 		{"header: bare", secret + "header X-Vonage-Webhook-Auth-Token", testbed.Secret, nil, moved("X-Vonage-Webhook-Auth-Token", ""), 200},
 		{"header: still in Authorization", secret + "header Vonage-Signature", testbed.Secret, nil, nil, 401},
+		{"header: beside a query that does not parse", secret + "header Vonage-Signature", testbed.Secret, nil, func(r *http.Request) {
+			moved("Vonage-Signature", "Bearer ")(r)
+			r.Method, r.Body, r.ContentLength, r.URL.RawQuery = http.MethodGet, http.NoBody, 0, "a=%zz"
+		}, 400},
 		{"secret_encoding base64", "secret " + base64.StdEncoding.EncodeToString([]byte(raw)) + "\nsecret_encoding base64", raw, nil, nil, 200},
 		{
 			"secret_encoding base64: the text itself", "secret " + base64.StdEncoding.EncodeToString([]byte(raw)) + "\nsecret_encoding base64",

@@ -76,12 +76,6 @@ type algorithm struct {
 	method jwt.SigningMethod // of all but HMAC
 }
 
-// Known reports whether alg is the exact name of an algorithm that a Policy may allow.
-func Known(alg string) bool {
-	_, ok := algorithmOf(alg)
-	return ok
-}
-
 // algorithmOf gives the algorithm that alg names exactly. There is no "none".
 func algorithmOf(alg string) (algorithm, bool) {
 	switch alg {

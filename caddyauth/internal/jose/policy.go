@@ -56,16 +56,8 @@ func (p *Policy) Check() error {
 	if len(p.Algorithms) == 0 {
 		return errors.New("no algorithm")
 	}
-	var one family
-	for _, name := range p.Algorithms {
-		a, ok := algorithmOf(name)
-		if !ok {
-			return fmt.Errorf("unknown algorithm %q", name)
-		}
-		if one != 0 && a.family != one {
-			return fmt.Errorf("algorithms %q and %q take keys of different kinds", p.Algorithms[0], name)
-		}
-		one = a.family
+	if err := CheckAlgorithms(p.Algorithms); err != nil {
+		return err
 	}
 	switch {
 	case slices.Contains(p.Types, ""):
@@ -80,6 +72,22 @@ func (p *Policy) Check() error {
 		return errors.New("negative leeway")
 	}
 	p.headers = new(headers)
+	return nil
+}
+
+// CheckAlgorithms refuses names of which one is no algorithm, or which are not of one family.
+func CheckAlgorithms(names []string) error {
+	var one family
+	for _, name := range names {
+		a, ok := algorithmOf(name)
+		if !ok {
+			return fmt.Errorf("unknown algorithm %q", name)
+		}
+		if one != 0 && a.family != one {
+			return fmt.Errorf("algorithms %q and %q take keys of different kinds", names[0], name)
+		}
+		one = a.family
+	}
 	return nil
 }
 
