@@ -154,17 +154,21 @@ func (s *Sender) finish(q *callback.Request, body []byte, match signature.Match,
 	if !accepted.OK() {
 		return accepted
 	}
-	if err := s.row.clock.check(body, q.Now); err != nil {
+	refuse := func(err error) callback.Verdict {
 		refusal := callback.Refuse(err)
 		refusal.Key = accepted.Key
 		return refusal
 	}
+	if s.row.signsTokens && plainToken(string(body)) == nil {
+		return refuse(verdict.Errorf(verdict.BadSignature, "the body is a token, as challenges have them: anybody can have one signed"))
+	}
+	if err := s.row.clock.check(body, q.Now); err != nil {
+		return refuse(err)
+	}
 	if s.AnswerChallenge && s.row.signed != nil {
 		answer, err := s.row.signed(q, body, match.Key)
 		if err != nil {
-			refusal := callback.Refuse(err)
-			refusal.Key = accepted.Key
-			return refusal
+			return refuse(err)
 		}
 		accepted.Answer = answer
 	}

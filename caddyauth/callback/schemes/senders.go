@@ -25,6 +25,10 @@ type row struct {
 
 	// verifyToken says that the challenge carries a token that was agreed on.
 	verifyToken bool
+
+	// signsTokens says that what answers a challenge is also the signature of a body that is its token, and no more. Whoever
+	// asks has one: such a body proves nothing.
+	signsTokens bool
 }
 
 // The tolerance where the sender recommends none.
@@ -246,8 +250,8 @@ var senders = map[string]row{
 		source: "https://workos.com/docs/events/data-syncing/webhooks", checked: "2026-11",
 	},
 	"x": {
-		spec:   bodySpec("X-Twitter-Webhooks-Signature", "sha256=", signature.Base64),
-		ask:    askX,
+		spec: bodySpec("X-Twitter-Webhooks-Signature", "sha256=", signature.Base64),
+		ask:  askX, signsTokens: true,
 		source: "https://docs.x.com/x-api/webhooks/quickstart", checked: "2026-11",
 	},
 	"zoom": {
