@@ -116,6 +116,9 @@ func (s *Sender) Traits() callback.Traits {
 		Window:     max(s.row.spec.Tolerance, s.row.clock.tolerance),
 		Leeway:     max(s.row.spec.Tolerance, s.row.clock.tolerance),
 	}
+	if also := s.row.spec.Also; also != "" {
+		t.Places = append(t.Places, callback.Place{Header: also})
+	}
 	if s.row.spec.Algorithm.Public() {
 		t.Cost = callback.CostKey
 	}

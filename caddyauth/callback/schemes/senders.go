@@ -1,6 +1,7 @@
 package schemes
 
 import (
+	"strings"
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
@@ -268,10 +269,11 @@ func base64Pairs(header, timestamp, name string) signature.Spec {
 	return spec
 }
 
-// plivo signs a nonce in place of a time.
+// plivo signs a nonce in place of a time, and each message twice: the second is by the token of the main account.
 func plivo(header, payload string, bodyUnsigned bool) signature.Spec {
 	return signature.Spec{
-		Header: header, Grammar: signature.Grammar{Separator: ",", List: true}, Encoding: signature.Base64,
+		Header: header, Also: strings.Replace(header, "Signature", "Signature-Ma", 1),
+		Grammar: signature.Grammar{Separator: ",", List: true}, Encoding: signature.Base64,
 		Algorithm: signature.HMACSHA256, Key: signature.TextKey,
 		Payload: payload, ID: header + "-Nonce", BodyUnsigned: bodyUnsigned,
 	}

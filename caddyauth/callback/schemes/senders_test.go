@@ -630,3 +630,57 @@ func dispenser(name, options string) *caddyfile.Dispenser {
 	d.Next()
 	return d
 }
+
+// Plivo signs twice: by the token of the account that a call belongs to, which may be a subaccount's, and by that of the
+// main account. Whoever has one of them can verify.
+func TestPlivoIsVerifiedByTheTokenOfTheMainAccountToo(t *testing.T) {
+	for name, header := range map[string]string{"plivo": "X-Plivo-Signature-V3", "plivo_v2": "X-Plivo-Signature-V2"} {
+		sub, _ := signing(t, name)
+		parent := sub
+		parent.Secret = "the-token-of-the-main-account-of-the-tests"
+		signed := func(by Signing) string {
+			r := httptest.NewRequest("GET", "https://hooks.example.com/cb?b=2", nil)
+			if err := Sign(name, r, nil, by); err != nil {
+				t.Fatal(err)
+			}
+			return r.Header.Get(header)
+		}
+		ma := strings.Replace(header, "Signature", "Signature-Ma", 1)
+		stranger := parent
+		stranger.Secret = "the-token-of-somebody-else-in-the-tests"
+		for _, test := range []struct {
+			what, own, main string
+			secret          Signing
+			want            verdict.Reason
+		}{
+			{"the main account's token", signed(sub), signed(parent), parent, verdict.OK},
+			{"the subaccount's token", signed(sub), signed(parent), sub, verdict.OK},
+			{"the main account's signature alone", "", signed(parent), parent, verdict.OK},
+			{"several in one header", signed(sub), signed(stranger) + ", " + signed(parent), parent, verdict.OK},
+			{"another's token", signed(sub), signed(parent), stranger, verdict.BadSignature},
+			{"neither", "", "", parent, verdict.Missing},
+		} {
+			s := mustLoad(t, name, "secret "+test.secret.Secret)
+			r := httptest.NewRequest("GET", "https://hooks.example.com/cb?b=2", nil)
+			r.Header.Set(header+"-Nonce", sub.ID)
+			if test.own != "" {
+				r.Header.Set(header, test.own)
+			}
+			if test.main != "" {
+				r.Header.Set(ma, test.main)
+			}
+			if got := send(s, r, "", senderNow); got.Reason != test.want {
+				t.Errorf("%s, %s: %s (%s)", name, test.what, got.Reason, got.Detail)
+			}
+			r.Header.Add(ma, test.main)
+			r.Header.Add(ma, test.main)
+			if got := send(s, r, "", senderNow); got.Reason != verdict.Malformed {
+				t.Errorf("%s, %s, and two headers more: %s", name, test.what, got.Reason)
+			}
+		}
+		places := mustLoad(t, name, "secret a").Traits().Places
+		if len(places) != 2 || places[1].Header != ma {
+			t.Errorf("%s: strip_credentials leaves %s: %v", name, ma, places)
+		}
+	}
+}
