@@ -215,7 +215,12 @@ func publicURLs(q *callback.Request) []string {
 			base = "https://" + q.HTTP.Host
 		}
 	}
-	return signature.PublicURLs(base, q.URL.RequestURI())
+	uri := q.URL.RequestURI()
+	spellings := signature.PublicURLs(base, uri)
+	if q.Upgrade { // Twilio's media streams are signed as wss://
+		spellings = append(spellings, signature.PublicURLs("ws"+strings.TrimPrefix(base, "http"), uri)...)
+	}
+	return spellings
 }
 
 // bodyClock is a timestamp in the signed body: a member of the JSON object that it is.

@@ -684,3 +684,40 @@ func TestPlivoIsVerifiedByTheTokenOfTheMainAccountToo(t *testing.T) {
 		}
 	}
 }
+
+// A WebSocket handshake, such as that of Twilio's media streams, is signed under the URL that was called: `wss://`.
+func TestAWebSocketHandshakeIsSignedUnderItsOwnScheme(t *testing.T) {
+	for public, called := range map[string][]string{
+		"https://hooks.example.com":     {"wss://hooks.example.com", "wss://hooks.example.com:443", "https://hooks.example.com"},
+		"https://hooks.example.com:443": {"wss://hooks.example.com", "wss://hooks.example.com:443"},
+		"http://127.0.0.1:8080":         {"ws://127.0.0.1:8080"},
+	} {
+		for _, base := range called {
+			by, options := signing(t, "twilio")
+			s := mustLoad(t, "twilio", options...)
+			address, _ := url.Parse(base + "/media?a=1")
+			signed := &http.Request{Method: "GET", URL: address, Header: make(http.Header)}
+			if err := Sign("twilio", signed, nil, by); err != nil {
+				t.Fatal(err)
+			}
+			r := httptest.NewRequest("GET", "/media?a=1", nil)
+			r.Header = signed.Header
+			q := &callback.Request{HTTP: r, Method: "GET", URL: r.URL, PublicURL: public, Now: senderNow, Upgrade: true}
+			v := s.Verify(q)
+			if v.OK() {
+				v = v.Then(nil)
+			}
+			if !v.OK() {
+				t.Errorf("called as %s at %s: %s (%s)", base, public, v.Reason, v.Detail)
+			}
+			if q.Upgrade = false; strings.HasPrefix(base, "ws") {
+				if v = s.Verify(q); v.OK() {
+					v = v.Then(nil)
+				}
+				if v.Reason != verdict.BadSignature {
+					t.Errorf("no handshake, called as %s at %s: %s", base, public, v.Reason)
+				}
+			}
+		}
+	}
+}
