@@ -33,7 +33,7 @@ type Sender struct {
 	PublicKeys []credential.Secret `json:"public_keys,omitempty"`
 
 	// How far the signed timestamp may be from now, in both directions. It is only for senders that sign one. Default:
-	// what the sender recommends, mostly 5m.
+	// what the sender recommends, mostly 5m; for agora, the timestamp is not looked at.
 	Tolerance caddy.Duration `json:"tolerance,omitempty"`
 
 	// Whether to answer the sender's challenge, by which it makes sure whose endpoint this is, in place of the next
@@ -227,12 +227,12 @@ func publicURLs(q *callback.Request) []string {
 type bodyClock struct {
 	path      string // the names of the members on the way to it, with dots between them
 	unit      signature.Unit
-	tolerance time.Duration
-	optional  bool // whether a signed body may be without it
+	tolerance time.Duration // 0: it is looked at where the option is set
+	optional  bool          // whether a signed body may be without it
 }
 
 func (c bodyClock) check(body []byte, now time.Time) error {
-	if c.path == "" {
+	if c.tolerance == 0 {
 		return nil
 	}
 	value, err := strictjson.Parse(body)

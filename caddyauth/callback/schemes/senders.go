@@ -106,7 +106,9 @@ var senders = map[string]row{
 		source: "https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures", checked: "2026-11",
 	},
 	"agora": {
-		spec:   bodySpec("Agora-Signature-V2", "", signature.HexLower),
+		spec: bodySpec("Agora-Signature-V2", "", signature.HexLower),
+		// Agora says nothing of how long one is to be taken for fresh: `tolerance` does.
+		clock:  bodyClock{path: "notifyMs", unit: signature.Milliseconds},
 		source: "https://docs.agora.io/en/broadcast-streaming/reference/signature-verification", checked: "2026-11",
 	},
 	"bunny_stream": {

@@ -721,3 +721,32 @@ func TestAWebSocketHandshakeIsSignedUnderItsOwnScheme(t *testing.T) {
 		}
 	}
 }
+
+// Agora's clock is in the body, and signed. It counts where somebody says how far it may be off.
+func TestAgorasTimeCountsWithATolerance(t *testing.T) {
+	by, options := signing(t, "agora")
+	for body, want := range map[string]verdict.Reason{
+		`{"notifyMs":1700000000000,"eventType":10}`: verdict.OK,
+		`{"notifyMs":1699999699999}`:                verdict.Expired,
+		`{"notifyMs":1700000300001}`:                verdict.NotYetValid,
+		`{"notifyMs":"1700000000000"}`:              verdict.BadCredential,
+		`{"eventType":10}`:                          verdict.BadCredential,
+		`not JSON`:                                  verdict.BadCredential,
+	} {
+		r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+		if err := Sign("agora", r, []byte(body), by); err != nil {
+			t.Fatal(err)
+		}
+		timed := mustLoad(t, "agora", append(slices.Clone(options), "tolerance 5m")...)
+		if got := send(timed, r, body, senderNow); got.Reason != want {
+			t.Errorf("%s: %s, want %s", body, got.Reason, want)
+		}
+		if timed.Traits().Window != 5*time.Minute {
+			t.Error("replay memory is not told how long a message is fresh")
+		}
+		untimed := mustLoad(t, "agora", options...)
+		if got := send(untimed, r, body, senderNow); !got.OK() || untimed.Traits().Window != 0 {
+			t.Errorf("%s, without a tolerance: %s", body, got.Reason)
+		}
+	}
+}
