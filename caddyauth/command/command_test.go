@@ -84,6 +84,31 @@ func TestWhatSignSendsIsAccepted(t *testing.T) {
 			[]string{"--header", "X-Sig", "--prefix", "sha256=", "--payload", "{timestamp}.{body}", "--timestamp-header", "X-Time"},
 			"/hook", false,
 		},
+		{
+			"hmac, pairs", "hmac {\nsecret " + secret + "\nheader X-Sig\nsignature pair v1\nseparator ;\npayload {timestamp}.{body}\ntimestamp pair t ms\n}",
+			[]string{"--header", "X-Sig", "--signature-pair", "v1", "--separator", ";", "--payload", "{timestamp}.{body}", "--timestamp-pair", "t", "--timestamp-unit", "ms"},
+			"/hook", false,
+		},
+		{
+			"hmac, a list", "hmac {\nsecret " + secret + "\nheader X-Sig\nseparator \" \"\nprefix v1,\npayload {id}{timestamp}.{body}\ntimestamp header X-Time rfc3339\nid header X-Id\n}",
+			[]string{"--header", "X-Sig", "--separator", " ", "--prefix", "v1,", "--payload", "{id}{timestamp}.{body}", "--timestamp-header", "X-Time", "--timestamp-unit", "rfc3339", "--id-header", "X-Id"},
+			"/hook", false,
+		},
+		{
+			"hmac by private key", "hmac {\npublic_key " + publicHex + "\nsecret_encoding hex\nalgorithm ed25519\nheader X-Sig\n}",
+			[]string{"--header", "X-Sig", "--algorithm", "ed25519", "--secret-encoding", "hex", "--private-key-file", private},
+			"/hook", false,
+		},
+		{
+			"jwt in another header, with the hash of the body", "jwt {\nsecret " + secret + "\nfrom header X-Token Token\nbody_hash sum base64\n}",
+			[]string{"--header", "X-Token", "--prefix", "Token", "--body-hash", "sum=base64"},
+			"/hook", false,
+		},
+		{
+			"jwt in the query", "jwt {\nsecret " + secret + "\nfrom query token\nbody_hash sum hex\n}",
+			[]string{"--query", "token", "--body-hash", "sum=hex"},
+			"/hook?x=1", false,
+		},
 		{"stripe", "stripe {\nsecret " + secret + "\n}", nil, "/hook", false},
 		{"github", "github {\nsecret " + secret + "\n}", nil, "/hook", false},
 		{"livekit", "livekit {\naccount API1 " + secret + "\n}", []string{"--account", "API1"}, "/hook", false},
@@ -153,6 +178,10 @@ func TestSignSaysWhatIsWrong(t *testing.T) {
 		"api_key without a place":          {"s", []string{"api_key"}, "--header or --query"},
 		"a query that cannot be signed":    {"s", []string{"vonage", "--method", "GET", "--url", "http://h/?a=1&a=2"}, "twice"},
 		"an algorithm that is not known":   {"s", []string{"jwt", "--algorithm", "none"}, "unknown"},
+		"a body no shell can hold":         {"s", []string{"github", "--body", write(t, "a\x00b")}, "--send"},
+		"a hash of an unknown kind":        {"s", []string{"jwt", "--body-hash", "sum=md5"}, "name=base64"},
+		"a jwt in two places":              {"s", []string{"jwt", "--header", "A", "--query", "b"}, "either"},
+		"a unit without a timestamp":       {"s", []string{"hmac", "--header", "A", "--timestamp-unit", "ms"}, "--timestamp-header or --timestamp-pair"},
 		"a claim without a value":          {"s", []string{"jwt", "--claim", "x"}, "name=value"},
 	} {
 		t.Run(name, func(t *testing.T) {

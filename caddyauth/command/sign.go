@@ -37,9 +37,10 @@ type signing struct {
 	secret                                 secretFlags
 	url, send, method, body, contentType   string
 	account, user, keyFile, id             string
-	header, query, prefix                  string
-	algorithm, encoding, payload, tsHeader string
-	idHeader, secretEncoding               string
+	header, query, prefix, bodyHash        string
+	algorithm, encoding, payload, idHeader string
+	tsHeader, tsPair, tsUnit               string
+	separator, pair, secretEncoding        string
 	claims                                 []string
 }
 
@@ -75,13 +76,18 @@ azure_event_grid, oauth2) cannot be signed for: their issuer does that.
 	flags.StringVar(&s.user, "user", "", "User name (basic)")
 	flags.StringVar(&s.keyFile, "private-key-file", "", "File with the private key, for senders that sign with one, and jwt")
 	flags.StringVar(&s.id, "id", "", "Id of the message, where it is signed; default: a random one")
-	flags.StringVar(&s.header, "header", "", "Header of the credential (vonage, api_key, hmac)")
-	flags.StringVar(&s.query, "query", "", "Query parameter of the credential (api_key)")
-	flags.StringVar(&s.prefix, "prefix", "", "Text before the signature (hmac)")
+	flags.StringVar(&s.header, "header", "", "Header of the credential (vonage, api_key, jwt, hmac)")
+	flags.StringVar(&s.query, "query", "", "Query parameter of the credential (api_key, jwt)")
+	flags.StringVar(&s.prefix, "prefix", "", "Text before the signature (hmac), or auth-scheme before the token (jwt)")
+	flags.StringVar(&s.bodyHash, "body-hash", "", "Claim with the hash of the body, as name=hex or name=base64 (jwt)")
 	flags.StringVar(&s.algorithm, "algorithm", "", "Algorithm (jwt, hmac) or method (vonage_sms)")
 	flags.StringVar(&s.encoding, "encoding", "", "Encoding of the signature (hmac)")
 	flags.StringVar(&s.payload, "payload", "", "Template of what is signed (hmac)")
+	flags.StringVar(&s.separator, "separator", "", "What parts signatures or pairs in the header (hmac)")
+	flags.StringVar(&s.pair, "signature-pair", "", "Name of the pair with the signature (hmac)")
 	flags.StringVar(&s.tsHeader, "timestamp-header", "", "Header of the timestamp (hmac)")
+	flags.StringVar(&s.tsPair, "timestamp-pair", "", "Name of the pair with the timestamp (hmac)")
+	flags.StringVar(&s.tsUnit, "timestamp-unit", "", "How the timestamp is written: s, ms or rfc3339 (hmac); default: s")
 	flags.StringVar(&s.idHeader, "id-header", "", "Header of the id (hmac)")
 	flags.StringVar(&s.secretEncoding, "secret-encoding", "", "How the secret is written (vonage, hmac)")
 	flags.StringArrayVar(&s.claims, "claim", nil, "Further claim, as name=value (vonage, jwt); it repeats")
@@ -143,6 +149,9 @@ func (s *signing) run(cmd *cobra.Command, scheme string) error {
 		return err
 	}
 	if s.send == "" {
+		if bytes.IndexByte(body, 0) >= 0 {
+			return errors.New("the body has a NUL, which no command line can hold: give --send")
+		}
 		_, err := io.WriteString(cmd.OutOrStdout(), curl(r, body))
 		return err
 	}
@@ -269,7 +278,10 @@ func (s *signing) signVonageSMS(r *http.Request, _ []byte, by schemes.Signing) e
 	return nil
 }
 
-func (s *signing) signJWT(r *http.Request, _ []byte, by schemes.Signing) error {
+func (s *signing) signJWT(r *http.Request, body []byte, by schemes.Signing) error {
+	if s.query != "" && (s.header != "" || s.prefix != "") {
+		return errors.New("a jwt is either in a --header, with or without a --prefix, or in the --query")
+	}
 	var key any = []byte(by.Secret)
 	algorithm := s.algorithm
 	if by.PrivateKey != "" {
@@ -284,12 +296,45 @@ func (s *signing) signJWT(r *http.Request, _ []byte, by schemes.Signing) error {
 	if method == nil || algorithm == "none" {
 		return fmt.Errorf("--algorithm: %q is unknown", algorithm)
 	}
-	token, err := s.token(method, jwt.MapClaims{"iat": by.Now.Unix(), "exp": by.Now.Add(5 * time.Minute).Unix(), "jti": by.ID}, key)
+	claims := jwt.MapClaims{"iat": by.Now.Unix(), "exp": by.Now.Add(5 * time.Minute).Unix(), "jti": by.ID}
+	if s.bodyHash != "" {
+		name, encoding, _ := strings.Cut(s.bodyHash, "=")
+		sum := sha256.Sum256(body)
+		switch encoding {
+		case "hex":
+			claims[name] = hex.EncodeToString(sum[:])
+		case "base64":
+			claims[name] = base64.StdEncoding.EncodeToString(sum[:])
+		default:
+			return errors.New("--body-hash is name=hex or name=base64")
+		}
+	}
+	token, err := s.token(method, claims, key)
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Authorization", "Bearer "+token)
+	if s.query != "" {
+		addQuery(r, s.query, token)
+		return nil
+	}
+	header, prefix := s.header, s.prefix
+	if header == "" {
+		header = "Authorization"
+	}
+	if prefix == "" && http.CanonicalHeaderKey(header) == "Authorization" {
+		prefix = "Bearer"
+	}
+	r.Header.Set(header, strings.TrimLeft(prefix+" "+token, " "))
 	return nil
+}
+
+// addQuery puts a parameter behind the query as it is.
+func addQuery(r *http.Request, name, value string) {
+	pair := url.QueryEscape(name) + "=" + url.QueryEscape(value)
+	if r.URL.RawQuery != "" {
+		pair = r.URL.RawQuery + "&" + pair
+	}
+	r.URL.RawQuery = pair
 }
 
 // token signs claims, with those of --claim over them.
@@ -317,11 +362,7 @@ func (s *signing) signAPIKey(r *http.Request, _ []byte, by schemes.Signing) erro
 	case s.header != "":
 		r.Header.Set(s.header, by.Secret)
 	default:
-		pair := url.QueryEscape(s.query) + "=" + url.QueryEscape(by.Secret)
-		if r.URL.RawQuery != "" {
-			pair = r.URL.RawQuery + "&" + pair
-		}
-		r.URL.RawQuery = pair
+		addQuery(r, s.query, by.Secret)
 	}
 	return nil
 }
@@ -332,10 +373,12 @@ func (s *signing) signHMAC(r *http.Request, body []byte, by schemes.Signing) err
 	}
 	scheme := schemes.HMAC{
 		SecretEncoding: s.secretEncoding, Header: s.header, Algorithm: s.algorithm, Encoding: s.encoding,
-		Prefix: s.prefix, Payload: s.payload, IDHeader: s.idHeader,
+		Prefix: s.prefix, Separator: s.separator, SignaturePair: s.pair, Payload: s.payload, IDHeader: s.idHeader,
 	}
-	if s.tsHeader != "" {
-		scheme.Timestamp = &schemes.HMACTimestamp{Header: s.tsHeader}
+	if s.tsHeader != "" || s.tsPair != "" {
+		scheme.Timestamp = &schemes.HMACTimestamp{Header: s.tsHeader, Pair: s.tsPair, Unit: s.tsUnit}
+	} else if s.tsUnit != "" {
+		return errors.New("--timestamp-unit needs --timestamp-header or --timestamp-pair")
 	}
 	return scheme.Sign(r, body, by)
 }

@@ -298,3 +298,22 @@ func TestOrdinaryMessagesPassWithAnswerChallenge(t *testing.T) {
 		}
 	}
 }
+
+// What X is answered with is, byte for byte, its signature of a body that is the token alone. Some of these are JSON.
+func TestTheAnswerToAStrangersCheckSignsNoEvent(t *testing.T) {
+	s := challengeScheme(t, "x")
+	for _, token := range []string{"1", "-1", "1e9", "true", "null", "9b4507b3-9040-4669-9ca3-6b94edb50553"} {
+		v, w := get(t, s, "crc_token="+token, nil)
+		var answer struct {
+			Token string `json:"response_token"`
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || !v.OK() {
+			t.Fatalf("%s is not answered: %s %v", token, v.Reason, err)
+		}
+		event := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+		event.Header.Set("X-Twitter-Webhooks-Signature", answer.Token)
+		if got := send(s, event, token, senderNow); got.Reason != verdict.BadSignature {
+			t.Errorf("the event %s, signed by the answer to a challenge: %s", token, got.Reason)
+		}
+	}
+}

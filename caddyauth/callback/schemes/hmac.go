@@ -20,8 +20,8 @@ func init() {
 	caddy.RegisterModule(HMAC{})
 }
 
-// HMAC accepts requests that carry an HMAC (RFC 2104) of their body, or of a text made of their parts, in a header. It is
-// for senders that have no scheme of their own here. Of
+// HMAC accepts requests that carry an HMAC (RFC 2104) of their body, or of a text made of their parts, in a header; or, in
+// its place, a signature by a private key. It is for senders that have no scheme of their own here. Of
 //
 //	Acme-Signature: t=1700000000,v1=5257a869…
 //
@@ -41,13 +41,20 @@ type HMAC struct {
 	// The secrets; any of them matches. Values take `{env.*}` and `{file.*}` placeholders.
 	Secrets []credential.Secret `json:"secrets,omitempty"`
 
-	// How the secrets are written: `text`, `base64`, `hex`, or `whsec`, which is base64 behind `whsec_`. Default: text.
+	// The public keys, in place of secrets, for the algorithms that have them; any of them matches. For Ed25519 the 32
+	// bytes, as `secret_encoding` says; else a SubjectPublicKeyInfo, in PEM or as the base64 of its DER. Values take
+	// placeholders.
+	PublicKeys []credential.Secret `json:"public_keys,omitempty"`
+
+	// How the secrets, or the public keys of Ed25519, are written: `text`, `base64`, `hex`, or `whsec`, which is base64
+	// behind `whsec_` or `whpk_`. Default: text; for Ed25519, base64.
 	SecretEncoding string `json:"secret_encoding,omitempty"`
 
 	// The header with the signature.
 	Header string `json:"header,omitempty"`
 
-	// The hash: `sha1`, `sha256`, `sha384` or `sha512`. Default: sha256.
+	// The hash of the HMAC: `sha1`, `sha256`, `sha384` or `sha512`; or `ed25519` (RFC 8032), `ecdsa_p256` (with SHA-256, in
+	// ASN.1) or `rsa_sha256` (RSASSA-PKCS1-v1_5), with public keys. Default: sha256.
 	Algorithm string `json:"algorithm,omitempty"`
 
 	// How the signature is written: `hex` in either case, `base64` with padding, or `base64url` with or without.
@@ -112,14 +119,20 @@ func (h *HMAC) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(h.Secrets) == 0 {
-		return errors.New("hmac needs a secret")
+	option, secrets, other := "secret", h.Secrets, h.PublicKeys
+	if spec.Algorithm.Public() {
+		option, secrets, other = "public_key", h.PublicKeys, h.Secrets
 	}
-	keys, err := credential.Resolve("secret", h.Secrets, spec.DecodeKey)
+	if len(secrets) == 0 || len(other) > 0 {
+		return fmt.Errorf("hmac with %s takes %s, and needs at least one", spec.Algorithm, option)
+	}
+	keys, err := credential.Resolve(option, secrets, spec.DecodeKey)
 	if err != nil {
 		return err
 	}
-	credential.WarnWeak(ctx.Logger(), "secret", keys)
+	if !spec.Algorithm.Public() {
+		credential.WarnWeak(ctx.Logger(), option, keys)
+	}
 	h.verifier, err = scheme.Verifier(keys)
 	return err
 }
@@ -127,9 +140,14 @@ func (h *HMAC) Provision(ctx caddy.Context) error {
 // The words of the options, and what they mean.
 var (
 	hmacEncodings  = map[string]signature.Encoding{"": signature.Hex, "hex": signature.Hex, "base64": signature.Base64, "base64url": signature.Base64URLPad}
-	hmacAlgorithms = map[string]signature.Algorithm{"": signature.HMACSHA256, "sha1": signature.HMACSHA1, "sha256": signature.HMACSHA256, "sha384": signature.HMACSHA384, "sha512": signature.HMACSHA512}
-	hmacKeyForms   = map[string]signature.KeyForm{"": signature.TextKey, "text": signature.TextKey, "base64": signature.Base64Key, "hex": signature.HexKey, "whsec": signature.StandardWebhooksKey}
-	hmacUnits      = map[string]signature.Unit{"": signature.Seconds, "s": signature.Seconds, "ms": signature.Milliseconds, "rfc3339": signature.RFC3339}
+	hmacAlgorithms = map[string]signature.Algorithm{
+		"": signature.HMACSHA256, "sha1": signature.HMACSHA1, "sha256": signature.HMACSHA256, "sha384": signature.HMACSHA384, "sha512": signature.HMACSHA512,
+		"ed25519": signature.Ed25519, "ecdsa_p256": signature.ECDSAP256, "rsa_sha256": signature.RSASHA256,
+	}
+	hmacKeyForms    = map[string]signature.KeyForm{"": signature.TextKey, "text": signature.TextKey, "base64": signature.Base64Key, "hex": signature.HexKey, "whsec": signature.StandardWebhooksKey}
+	ed25519KeyForms = map[string]signature.KeyForm{"": signature.Base64Key, "base64": signature.Base64Key, "hex": signature.HexKey, "whsec": signature.StandardWebhooksKey}
+	spkiKeyForms    = map[string]signature.KeyForm{"": signature.SPKIKey}
+	hmacUnits       = map[string]signature.Unit{"": signature.Seconds, "s": signature.Seconds, "ms": signature.Milliseconds, "rfc3339": signature.RFC3339}
 )
 
 // spec says the options in the words of the engine.
@@ -144,9 +162,15 @@ func (h *HMAC) spec() (signature.Spec, error) {
 	var known [3]bool
 	spec.Encoding, known[0] = hmacEncodings[h.Encoding]
 	spec.Algorithm, known[1] = hmacAlgorithms[h.Algorithm]
-	spec.Key, known[2] = hmacKeyForms[h.SecretEncoding]
+	forms := hmacKeyForms
+	if spec.Algorithm == signature.Ed25519 {
+		forms = ed25519KeyForms
+	} else if spec.Algorithm.Public() {
+		forms = spkiKeyForms
+	}
+	spec.Key, known[2] = forms[h.SecretEncoding]
 	if i := slices.Index(known[:], false); i >= 0 {
-		return spec, fmt.Errorf("hmac: the %s is not known", [...]string{"encoding", "algorithm", "secret_encoding"}[i])
+		return spec, fmt.Errorf("hmac: the %s is not known, or does not go with the algorithm", [...]string{"encoding", "algorithm", "secret_encoding"}[i])
 	}
 	if spec.Payload == "" {
 		spec.Payload = "{body}"
@@ -173,8 +197,12 @@ func (h *HMAC) spec() (signature.Spec, error) {
 // Traits says where the signature is, and for how long one holds.
 func (h *HMAC) Traits() callback.Traits {
 	spec := h.verifier.Spec()
+	cost := callback.CostMAC
+	if spec.Algorithm.Public() {
+		cost = callback.CostKey
+	}
 	return callback.Traits{
-		Cost:       callback.CostMAC,
+		Cost:       cost,
 		Places:     []callback.Place{{Header: spec.Header}},
 		Challenge:  signatureChallenge,
 		Identified: true,
@@ -199,9 +227,10 @@ func (h *HMAC) Verify(q *callback.Request) callback.Verdict {
 //
 //	hmac {
 //		secret          <value> [<label>]
+//		public_key      <value> [<label>]
 //		secret_encoding text|base64|hex|whsec
 //		header          <name>
-//		algorithm       sha1|sha256|sha384|sha512
+//		algorithm       sha1|sha256|sha384|sha512|ed25519|ecdsa_p256|rsa_sha256
 //		encoding        hex|base64|base64url
 //		prefix          <text>
 //		separator       <text>
@@ -226,18 +255,22 @@ func (h *HMAC) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func (h *HMAC) option(d *caddyfile.Dispenser) error {
 	switch option := d.Val(); option {
-	case "secret":
+	case "secret", "public_key":
 		value, err := credential.Parse(d)
 		if err != nil {
 			return err
 		}
-		h.Secrets = append(h.Secrets, value)
+		if option == "secret" {
+			h.Secrets = append(h.Secrets, value)
+		} else {
+			h.PublicKeys = append(h.PublicKeys, value)
+		}
 	case "secret_encoding":
 		return credential.OneOf(d, &h.SecretEncoding, "text", "base64", "hex", "whsec")
 	case "header":
 		return credential.One(d, &h.Header)
 	case "algorithm":
-		return credential.OneOf(d, &h.Algorithm, "sha1", "sha256", "sha384", "sha512")
+		return credential.OneOf(d, &h.Algorithm, "sha1", "sha256", "sha384", "sha512", "ed25519", "ecdsa_p256", "rsa_sha256")
 	case "encoding":
 		return credential.OneOf(d, &h.Encoding, "hex", "base64", "base64url")
 	case "prefix":

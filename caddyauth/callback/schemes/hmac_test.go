@@ -1,16 +1,25 @@
 package schemes
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/pem"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 )
 
@@ -157,5 +166,104 @@ func TestHMACSignsWhatItAccepts(t *testing.T) {
 	}
 	if got := send(s, r, "body", senderNow); !got.OK() || got.ID != "m" {
 		t.Errorf("%s %s", got.Reason, got.Detail)
+	}
+}
+
+// Worldpay's triples, Bridge's RSA and a secret of which nobody knows how it is encoded are met in the wild, and can be
+// written down.
+func TestHMACCanSayHowStrangerSendersSign(t *testing.T) {
+	const body = `{"a":1}`
+	worldpay := mustLoad(t, "hmac", "secret key", "header Event-Signature", "prefix 7/SHA256/", "separator ,")
+	r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+	r.Header.Set("Event-Signature", "6/SHA256/"+macHex("old", body)+", 7/SHA256/"+macHex("key", body))
+	if got := send(worldpay, r, body, senderNow); !got.OK() {
+		t.Errorf("Worldpay: %s %s", got.Reason, got.Detail)
+	}
+	r.Header.Set("Event-Signature", "6/SHA256/"+macHex("key", body)+",7/SHA512/"+macHex("key", body))
+	if got := send(worldpay, r, body, senderNow); got.Reason != verdict.BadCredential {
+		t.Errorf("Worldpay, by another key or algorithm: %s", got.Reason)
+	}
+
+	pemOf := func(kind string, der []byte, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edKey := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	edPublic := edKey.Public().(ed25519.PublicKey)
+	for name, test := range map[string]struct {
+		private crypto.Signer
+		lines   []string
+	}{
+		"rsa_sha256": {rsaKey, []string{"public_key {env.HMAC_TEST_PUBLIC}"}},
+		"ecdsa_p256": {ecKey, []string{"public_key {env.HMAC_TEST_PUBLIC} spki"}},
+		"ed25519":    {edKey, []string{"public_key " + base64.StdEncoding.EncodeToString(edPublic)}},
+		"ed25519 in hex": {
+			edKey, []string{"public_key " + strings.Repeat("00", 32) + " older", "public_key " + hex.EncodeToString(edPublic), "secret_encoding hex"},
+		},
+		"ed25519 as Standard Webhooks write it": {
+			edKey, []string{"public_key whpk_" + base64.StdEncoding.EncodeToString(edPublic), "secret_encoding whsec"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			public, err := x509.MarshalPKIXPublicKey(test.private.Public())
+			t.Setenv("HMAC_TEST_PUBLIC", pemOf("PUBLIC KEY", public, err))
+			private, err := x509.MarshalPKCS8PrivateKey(test.private)
+			by := Signing{PrivateKey: pemOf("PRIVATE KEY", private, err), Now: senderNow}
+			algorithm, _, _ := strings.Cut(name, " ")
+			s := mustLoad(t, "hmac", append(test.lines, "algorithm "+algorithm, "header X-Webhook-Signature", "encoding base64", "signature pair v0", "timestamp pair t ms", "payload {timestamp}.{body}")...)
+			r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+			if err := s.(*HMAC).Sign(r, []byte(body), by); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(r.Header.Get("X-Webhook-Signature"), "t=1700000000000,v0=") {
+				t.Error(r.Header)
+			}
+			if got := send(s, r, body, senderNow); !got.OK() || got.ID == "" {
+				t.Errorf("%s %s", got.Reason, got.Detail)
+			}
+			for i := range len(body) {
+				other := []byte(body)
+				other[i] ^= 1
+				if got := send(s, r, string(other), senderNow); got.Reason != verdict.BadSignature {
+					t.Errorf("another body: %s", got.Reason)
+				}
+			}
+			// What everybody may read is no secret of an HMAC: the algorithm is the configuration's.
+			forged := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+			mac := hmac.New(sha256.New, public)
+			mac.Write([]byte("1700000000000." + body))
+			forged.Header.Set("X-Webhook-Signature", "t=1700000000000,v0="+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+			if got := send(s, forged, body, senderNow); got.OK() {
+				t.Error("an HMAC by the public key is accepted")
+			}
+			if s.Traits().Cost != callback.CostKey {
+				t.Error("it counts as cheap")
+			}
+		})
+	}
+
+	for _, options := range []string{
+		"public_key a", "algorithm ed25519", "secret a\nalgorithm ed25519", "secret a\nalgorithm rsa_sha256",
+		"public_key AAAA\nalgorithm ed25519", "public_key AAAA\nalgorithm rsa_sha256", "public_key AAAA\nalgorithm ecdsa_p256",
+		"public_key " + base64.StdEncoding.EncodeToString(edPublic) + "\nalgorithm rsa_sha256",
+		"public_key " + base64.StdEncoding.EncodeToString(edPublic) + "\nsecret a\nalgorithm ed25519",
+		"public_key " + base64.StdEncoding.EncodeToString(edPublic) + "\nalgorithm sha256",
+		"public_key " + base64.StdEncoding.EncodeToString(edPublic) + "\nalgorithm ed25519\nsecret_encoding text",
+		"public_key {env.HMAC_TEST_UNSET}\nalgorithm rsa_sha256",
+	} {
+		if _, err := load(t, "hmac", append(strings.Split(options, "\n"), "header Sig")...); err == nil {
+			t.Errorf("accepted: %q", options)
+		}
 	}
 }

@@ -21,6 +21,7 @@ var realPackages = map[string]string{
 	"adyen":             "@adyen/api-library",
 	"discord":           "discord-interactions",
 	"elevenlabs":        "@elevenlabs/elevenlabs-js",
+	"getstream":         "@stream-io/node-sdk",
 	"github":            "@octokit/webhooks-methods",
 	"line":              "@line/bot-sdk",
 	"linear":            "@linear/sdk",
@@ -32,6 +33,7 @@ var realPackages = map[string]string{
 	"plivo_v2":          "plivo",
 	"retell":            "retell-sdk",
 	"sendgrid":          "@sendgrid/eventwebhook",
+	"shopify":           "@shopify/shopify-api",
 	"slack":             "@slack/bolt",
 	"square":            "square",
 	"standard_webhooks": "standardwebhooks",
@@ -39,6 +41,7 @@ var realPackages = map[string]string{
 	"svix":              "svix",
 	"telnyx":            "telnyx",
 	"twilio":            "twilio",
+	"twitch":            "@twurple/eventsub-http",
 	"workos":            "@workos-inc/node",
 }
 

@@ -33,7 +33,7 @@ type Sender struct {
 	PublicKeys []credential.Secret `json:"public_keys,omitempty"`
 
 	// How far the signed timestamp may be from now, in both directions. It is only for senders that sign one. Default:
-	// what the sender recommends, mostly 5m.
+	// what the sender recommends, mostly 5m; for agora, the timestamp is not looked at.
 	Tolerance caddy.Duration `json:"tolerance,omitempty"`
 
 	// Whether to answer the sender's challenge, by which it makes sure whose endpoint this is, in place of the next
@@ -116,6 +116,9 @@ func (s *Sender) Traits() callback.Traits {
 		Window:     max(s.row.spec.Tolerance, s.row.clock.tolerance),
 		Leeway:     max(s.row.spec.Tolerance, s.row.clock.tolerance),
 	}
+	if also := s.row.spec.Also; also != "" {
+		t.Places = append(t.Places, callback.Place{Header: also})
+	}
 	if s.row.spec.Algorithm.Public() {
 		t.Cost = callback.CostKey
 	}
@@ -154,22 +157,21 @@ func (s *Sender) finish(q *callback.Request, body []byte, match signature.Match,
 	if !accepted.OK() {
 		return accepted
 	}
-	err = s.row.clock.check(body, q.Now)
-	if s.AnswerChallenge && s.row.ask != nil && plainToken(string(body)) == nil {
-		// X's signature of it is what anybody gets for a challenge with this token.
-		err = verdict.Errorf(verdict.BadSignature, "the body is no event: it could be the token of a challenge")
-	}
-	if err != nil {
+	refuse := func(err error) callback.Verdict {
 		refusal := callback.Refuse(err)
 		refusal.Key = accepted.Key
 		return refusal
 	}
+	if s.row.signsTokens && plainToken(string(body)) == nil {
+		return refuse(verdict.Errorf(verdict.BadSignature, "the body is a token, as challenges have them: anybody can have one signed"))
+	}
+	if err := s.row.clock.check(body, q.Now); err != nil {
+		return refuse(err)
+	}
 	if s.AnswerChallenge && s.row.signed != nil {
 		answer, err := s.row.signed(q, body, match.Key)
 		if err != nil {
-			refusal := callback.Refuse(err)
-			refusal.Key = accepted.Key
-			return refusal
+			return refuse(err)
 		}
 		accepted.Answer = answer
 	}
@@ -213,19 +215,24 @@ func publicURLs(q *callback.Request) []string {
 			base = "https://" + q.HTTP.Host
 		}
 	}
-	return signature.PublicURLs(base, q.URL.RequestURI())
+	uri := q.URL.RequestURI()
+	spellings := signature.PublicURLs(base, uri)
+	if q.Upgrade { // Twilio's media streams are signed as wss://
+		spellings = append(spellings, signature.PublicURLs("ws"+strings.TrimPrefix(base, "http"), uri)...)
+	}
+	return spellings
 }
 
 // bodyClock is a timestamp in the signed body: a member of the JSON object that it is.
 type bodyClock struct {
 	path      string // the names of the members on the way to it, with dots between them
 	unit      signature.Unit
-	tolerance time.Duration
-	optional  bool // whether a signed body may be without it
+	tolerance time.Duration // 0: it is looked at where the option is set
+	optional  bool          // whether a signed body may be without it
 }
 
 func (c bodyClock) check(body []byte, now time.Time) error {
-	if c.path == "" {
+	if c.tolerance == 0 {
 		return nil
 	}
 	value, err := strictjson.Parse(body)

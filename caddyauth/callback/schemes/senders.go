@@ -1,6 +1,7 @@
 package schemes
 
 import (
+	"strings"
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
@@ -25,6 +26,10 @@ type row struct {
 
 	// verifyToken says that the challenge carries a token that was agreed on.
 	verifyToken bool
+
+	// signsTokens says that what answers a challenge is also the signature of a body that is its token, and no more. Whoever
+	// asks has one: such a body proves nothing.
+	signsTokens bool
 }
 
 // The tolerance where the sender recommends none.
@@ -101,7 +106,9 @@ var senders = map[string]row{
 		source: "https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures", checked: "2026-11",
 	},
 	"agora": {
-		spec:   bodySpec("Agora-Signature-V2", "", signature.HexLower),
+		spec: bodySpec("Agora-Signature-V2", "", signature.HexLower),
+		// Agora says nothing of how long one is to be taken for fresh: `tolerance` does.
+		clock:  bodyClock{path: "notifyMs", unit: signature.Milliseconds},
 		source: "https://docs.agora.io/en/broadcast-streaming/reference/signature-verification", checked: "2026-11",
 	},
 	"bunny_stream": {
@@ -246,8 +253,8 @@ var senders = map[string]row{
 		source: "https://workos.com/docs/events/data-syncing/webhooks", checked: "2026-11",
 	},
 	"x": {
-		spec:   bodySpec("X-Twitter-Webhooks-Signature", "sha256=", signature.Base64),
-		ask:    askX,
+		spec: bodySpec("X-Twitter-Webhooks-Signature", "sha256=", signature.Base64),
+		ask:  askX, signsTokens: true,
 		source: "https://docs.x.com/x-api/webhooks/quickstart", checked: "2026-11",
 	},
 	"zoom": {
@@ -264,10 +271,11 @@ func base64Pairs(header, timestamp, name string) signature.Spec {
 	return spec
 }
 
-// plivo signs a nonce in place of a time.
+// plivo signs a nonce in place of a time, and each message twice: the second is by the token of the main account.
 func plivo(header, payload string, bodyUnsigned bool) signature.Spec {
 	return signature.Spec{
-		Header: header, Grammar: signature.Grammar{Separator: ",", List: true}, Encoding: signature.Base64,
+		Header: header, Also: strings.Replace(header, "Signature", "Signature-Ma", 1),
+		Grammar: signature.Grammar{Separator: ",", List: true}, Encoding: signature.Base64,
 		Algorithm: signature.HMACSHA256, Key: signature.TextKey,
 		Payload: payload, ID: header + "-Nonce", BodyUnsigned: bodyUnsigned,
 	}

@@ -28,8 +28,8 @@ func init() {
 	caddy.RegisterModule(Zoom{})
 }
 
-// Agora accepts Agora's notifications: an HMAC-SHA256 of the body in `Agora-Signature-V2`. Agora signs no clock of
-// its own: see `replay`.
+// Agora accepts Agora's notifications: an HMAC-SHA256 of the body in `Agora-Signature-V2`. The body holds the time of the
+// notification as `notifyMs`: with `tolerance`, it has to be so near to now. Without, see `replay`.
 type Agora struct{ Sender }
 
 // CaddyModule returns the Caddy module information.

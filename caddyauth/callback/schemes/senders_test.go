@@ -630,3 +630,123 @@ func dispenser(name, options string) *caddyfile.Dispenser {
 	d.Next()
 	return d
 }
+
+// Plivo signs twice: by the token of the account that a call belongs to, which may be a subaccount's, and by that of the
+// main account. Whoever has one of them can verify.
+func TestPlivoIsVerifiedByTheTokenOfTheMainAccountToo(t *testing.T) {
+	for name, header := range map[string]string{"plivo": "X-Plivo-Signature-V3", "plivo_v2": "X-Plivo-Signature-V2"} {
+		sub, _ := signing(t, name)
+		parent := sub
+		parent.Secret = "the-token-of-the-main-account-of-the-tests"
+		signed := func(by Signing) string {
+			r := httptest.NewRequest("GET", "https://hooks.example.com/cb?b=2", nil)
+			if err := Sign(name, r, nil, by); err != nil {
+				t.Fatal(err)
+			}
+			return r.Header.Get(header)
+		}
+		ma := strings.Replace(header, "Signature", "Signature-Ma", 1)
+		stranger := parent
+		stranger.Secret = "the-token-of-somebody-else-in-the-tests"
+		for _, test := range []struct {
+			what, own, main string
+			secret          Signing
+			want            verdict.Reason
+		}{
+			{"the main account's token", signed(sub), signed(parent), parent, verdict.OK},
+			{"the subaccount's token", signed(sub), signed(parent), sub, verdict.OK},
+			{"the main account's signature alone", "", signed(parent), parent, verdict.OK},
+			{"several in one header", signed(sub), signed(stranger) + ", " + signed(parent), parent, verdict.OK},
+			{"another's token", signed(sub), signed(parent), stranger, verdict.BadSignature},
+			{"neither", "", "", parent, verdict.Missing},
+		} {
+			s := mustLoad(t, name, "secret "+test.secret.Secret)
+			r := httptest.NewRequest("GET", "https://hooks.example.com/cb?b=2", nil)
+			r.Header.Set(header+"-Nonce", sub.ID)
+			if test.own != "" {
+				r.Header.Set(header, test.own)
+			}
+			if test.main != "" {
+				r.Header.Set(ma, test.main)
+			}
+			if got := send(s, r, "", senderNow); got.Reason != test.want {
+				t.Errorf("%s, %s: %s (%s)", name, test.what, got.Reason, got.Detail)
+			}
+			r.Header.Add(ma, test.main)
+			r.Header.Add(ma, test.main)
+			if got := send(s, r, "", senderNow); got.Reason != verdict.Malformed {
+				t.Errorf("%s, %s, and two headers more: %s", name, test.what, got.Reason)
+			}
+		}
+		places := mustLoad(t, name, "secret a").Traits().Places
+		if len(places) != 2 || places[1].Header != ma {
+			t.Errorf("%s: strip_credentials leaves %s: %v", name, ma, places)
+		}
+	}
+}
+
+// A WebSocket handshake, such as that of Twilio's media streams, is signed under the URL that was called: `wss://`.
+func TestAWebSocketHandshakeIsSignedUnderItsOwnScheme(t *testing.T) {
+	for public, called := range map[string][]string{
+		"https://hooks.example.com":     {"wss://hooks.example.com", "wss://hooks.example.com:443", "https://hooks.example.com"},
+		"https://hooks.example.com:443": {"wss://hooks.example.com", "wss://hooks.example.com:443"},
+		"http://127.0.0.1:8080":         {"ws://127.0.0.1:8080"},
+	} {
+		for _, base := range called {
+			by, options := signing(t, "twilio")
+			s := mustLoad(t, "twilio", options...)
+			address, _ := url.Parse(base + "/media?a=1")
+			signed := &http.Request{Method: "GET", URL: address, Header: make(http.Header)}
+			if err := Sign("twilio", signed, nil, by); err != nil {
+				t.Fatal(err)
+			}
+			r := httptest.NewRequest("GET", "/media?a=1", nil)
+			r.Header = signed.Header
+			q := &callback.Request{HTTP: r, Method: "GET", URL: r.URL, PublicURL: public, Now: senderNow, Upgrade: true}
+			v := s.Verify(q)
+			if v.OK() {
+				v = v.Then(nil)
+			}
+			if !v.OK() {
+				t.Errorf("called as %s at %s: %s (%s)", base, public, v.Reason, v.Detail)
+			}
+			if q.Upgrade = false; strings.HasPrefix(base, "ws") {
+				if v = s.Verify(q); v.OK() {
+					v = v.Then(nil)
+				}
+				if v.Reason != verdict.BadSignature {
+					t.Errorf("no handshake, called as %s at %s: %s", base, public, v.Reason)
+				}
+			}
+		}
+	}
+}
+
+// Agora's clock is in the body, and signed. It counts where somebody says how far it may be off.
+func TestAgorasTimeCountsWithATolerance(t *testing.T) {
+	by, options := signing(t, "agora")
+	for body, want := range map[string]verdict.Reason{
+		`{"notifyMs":1700000000000,"eventType":10}`: verdict.OK,
+		`{"notifyMs":1699999699999}`:                verdict.Expired,
+		`{"notifyMs":1700000300001}`:                verdict.NotYetValid,
+		`{"notifyMs":"1700000000000"}`:              verdict.BadCredential,
+		`{"eventType":10}`:                          verdict.BadCredential,
+		`not JSON`:                                  verdict.BadCredential,
+	} {
+		r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+		if err := Sign("agora", r, []byte(body), by); err != nil {
+			t.Fatal(err)
+		}
+		timed := mustLoad(t, "agora", append(slices.Clone(options), "tolerance 5m")...)
+		if got := send(timed, r, body, senderNow); got.Reason != want {
+			t.Errorf("%s: %s, want %s", body, got.Reason, want)
+		}
+		if timed.Traits().Window != 5*time.Minute {
+			t.Error("replay memory is not told how long a message is fresh")
+		}
+		untimed := mustLoad(t, "agora", options...)
+		if got := send(untimed, r, body, senderNow); !got.OK() || untimed.Traits().Window != 0 {
+			t.Errorf("%s, without a tolerance: %s", body, got.Reason)
+		}
+	}
+}

@@ -115,7 +115,7 @@ func PublicURLs(base, uri string) []string {
 	// In an IPv6 address, the port stands behind the bracket.
 	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
 		other = host[:colon]
-	} else if strings.EqualFold(scheme, "https") {
+	} else if strings.EqualFold(scheme, "https") || scheme == "wss" {
 		other += ":443"
 	} else {
 		other += ":80"

@@ -21,6 +21,14 @@ func Compile(spec Spec) (*Scheme, error) {
 	if err := checkHeader("header", spec.Header); err != nil {
 		return nil, err
 	}
+	if spec.Also != "" {
+		if err := checkHeader("second header", spec.Also); err != nil {
+			return nil, err
+		}
+		if spec.Grammar.Timestamp != "" {
+			return nil, errors.New("a timestamp in the signature header needs that there is one")
+		}
+	}
 	if err := spec.Grammar.check(); err != nil {
 		return nil, err
 	}
@@ -36,8 +44,8 @@ func Compile(spec Spec) (*Scheme, error) {
 	}
 	s := &Scheme{spec: spec, parts: parts}
 	for _, p := range parts {
-		if p.word == wordHeader && strings.EqualFold(p.text, spec.Header) {
-			return nil, fmt.Errorf("the payload holds the signature header %s itself", spec.Header)
+		if p.word == wordHeader && (strings.EqualFold(p.text, spec.Header) || strings.EqualFold(p.text, spec.Also)) {
+			return nil, fmt.Errorf("the payload holds the signature header %s itself", p.text)
 		}
 	}
 	if err := s.checkTime(); err != nil {

@@ -119,6 +119,9 @@ func TestCompileRefusesWhatPretends(t *testing.T) {
 		"a list without a separator":              with(func(s *Spec) { s.Grammar.Separator = "" }),
 		"a separator without a list":              with(func(s *Spec) { s.Grammar.List = false }),
 		"pairs with one name":                     func() Spec { s := stripeLike(); s.Grammar.Timestamp = "v1"; return s }(),
+		"a second header that is none":            with(func(s *Spec) { s.Also = "a b" }),
+		"the second header in the payload":        with(func(s *Spec) { s.Also = "Z"; s.Payload += "{header.z}" }),
+		"a second header, and a timestamp beside": func() Spec { s := stripeLike(); s.Also = "Z"; return s }(),
 		"pairs without a separator":               func() Spec { s := stripeLike(); s.Grammar.Separator = ""; return s }(),
 	} {
 		if _, err := Compile(spec); err == nil {

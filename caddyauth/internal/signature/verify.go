@@ -59,11 +59,7 @@ type Pending struct {
 // collects the headers that are signed. Its errors are of verdict.Error.
 func (v *Verifier) Begin(m Message, now time.Time) (*Pending, error) {
 	p := &Pending{verifier: v, message: m}
-	value, err := single(m.Header, v.spec.Header)
-	if err != nil {
-		return nil, err
-	}
-	encoded, timestamp, err := v.spec.Grammar.read(value)
+	encoded, timestamp, err := v.readSignatures(m.Header)
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +79,29 @@ func (v *Verifier) Begin(m Message, now time.Time) (*Pending, error) {
 		return nil, err
 	}
 	return p, p.readHeaders()
+}
+
+// readSignatures finds the signatures, still encoded, and the timestamp where that stands beside them.
+func (v *Verifier) readSignatures(header http.Header) (encoded []string, timestamp string, err error) {
+	name := v.spec.Header
+	if also := v.spec.Also; also != "" && len(header.Values(also)) > 0 {
+		value, err := single(header, also)
+		if err != nil {
+			return nil, "", err
+		}
+		if encoded, _, err = v.spec.Grammar.read(value); err != nil {
+			return nil, "", err
+		}
+		if len(header.Values(name)) == 0 {
+			return encoded, "", nil
+		}
+	}
+	value, err := single(header, name)
+	if err != nil {
+		return nil, "", err
+	}
+	found, timestamp, err := v.spec.Grammar.read(value)
+	return append(encoded, found...), timestamp, err
 }
 
 func (p *Pending) readTime(timestamp string, now time.Time) error {

@@ -47,6 +47,9 @@ const senders = {
 			return throws(() => new ElevenLabsClient({ apiKey: "x" }).webhooks.constructEvent(r.body, r.headers["elevenlabs-signature"], r.secret));
 		},
 	},
+	getstream: {
+		verify: async (r) => new (await load("@stream-io/node-sdk")).StreamClient("x", r.secret).verifyWebhook(r.body, r.headers["x-signature"]),
+	},
 	github: {
 		verify: async (r) => (await load("@octokit/webhooks-methods")).verify(r.secret, r.body, r.headers["x-hub-signature-256"]),
 		sign: async (r) => ({ "x-hub-signature-256": await (await load("@octokit/webhooks-methods")).sign(r.secret, r.body) }),
@@ -113,6 +116,15 @@ const senders = {
 			return webhook.verifySignature(webhook.convertPublicKeyToECDSA(r.publicKey), r.body, r.headers[name + "signature"], r.headers[name + "timestamp"]);
 		},
 	},
+	shopify: {
+		verify: async (r) => {
+			await load("@shopify/shopify-api/adapters/node");
+			const { shopifyApi } = await load("@shopify/shopify-api");
+			const shopify = shopifyApi({ apiKey: "x", apiSecretKey: r.secret, hostName: "hooks.example.com", apiVersion: "2026-01", isEmbeddedApp: false });
+			const unsigned = { "x-shopify-topic": "orders/create", "x-shopify-api-version": "2026-01", "x-shopify-shop-domain": "a.myshopify.com", "x-shopify-webhook-id": "1" };
+			return (await shopify.webhooks.validate({ rawBody: r.body, rawRequest: { method: r.method, url: "/cb", headers: { ...r.headers, ...unsigned } } })).valid;
+		},
+	},
 	slack: {
 		verify: async (r) => {
 			const { isValidSlackRequest } = require(process.cwd() + "/node_modules/@slack/bolt/dist/receivers/verify-request.js");
@@ -170,6 +182,13 @@ const senders = {
 			const url = new URL(r.url);
 			if (!isForm(r)) url.searchParams.set("bodySHA256", getExpectedBodyHash(r.body));
 			return { url: url.toString(), "x-twilio-signature": getExpectedTwilioSignature(r.secret, url.toString(), isForm(r) ? form(r) : {}) };
+		},
+	},
+	twitch: {
+		verify: async (r) => {
+			const { EventSubMiddleware } = await load("@twurple/eventsub-http");
+			const name = "twitch-eventsub-message-";
+			return EventSubMiddleware.prototype._verifyData.call({ _secret: r.secret }, r.headers[name + "id"], r.headers[name + "timestamp"], r.body, r.headers[name + "signature"]);
 		},
 	},
 	workos: {
