@@ -1,7 +1,9 @@
 package callback
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/caddyauth/callbacks/caddyauth/credential"
@@ -25,6 +27,9 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
 }
 
+// options are the words of the long form's block that are no schemes.
+var options = []string{"max_body", "replay", "strip_credentials", "public_url", "report_only"}
+
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
 //	callback_auth [<matcher>] <scheme> [<args...>] {
@@ -45,9 +50,10 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
+		short := *d
 		raw, err := parseScheme(d)
 		if err != nil {
-			return err
+			return cmp.Or(misplaced(&short), err)
 		}
 		h.SchemesRaw = append(h.SchemesRaw, raw)
 		return nil
@@ -102,6 +108,21 @@ func (h *Handler) option(d *caddyfile.Dispenser) error {
 			return err
 		}
 		h.SchemesRaw = append(h.SchemesRaw, raw)
+	}
+	return nil
+}
+
+// misplaced finds an option of callback_auth in the block of the short form, which is the scheme's; nil: there is none. d is
+// on the scheme's name.
+func misplaced(d *caddyfile.Dispenser) error {
+	scheme := d.Val()
+	block := d.NewFromNextSegment()
+	block.Next()
+	for nesting := block.Nesting(); block.NextBlock(nesting); block.RemainingArgs() {
+		if slices.Contains(options, block.Val()) {
+			return block.Errf("'%s' is an option of callback_auth, and this block is that of %s: write callback_auth { %s { … } … }",
+				block.Val(), scheme, scheme)
+		}
 	}
 	return nil
 }
