@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/base64"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -35,6 +36,7 @@ type corpus struct {
 	routes  int
 	secrets []string
 	cases   []corpusCase
+	order   *rand.Rand
 	canary  *canary
 	sent    atomic.Int64 // redirects to the canary that were answered
 }
@@ -104,14 +106,18 @@ func (c *corpus) text() string {
 		c.site.String() + "}\n"
 }
 
+var seed = flag.Uint64("seed", rand.Uint64(), "what the corpus is shuffled by, to run it again as it was")
+
 func newCorpus(t *testing.T) *corpus {
 	t.Helper()
 	c := &corpus{t: t, canary: newCanary(t)}
 	c.senders()
 	c.schemes()
 	c.dialects()
-	if !*long { // a quarter of it, another one each time
-		rand.Shuffle(len(c.cases), func(i, j int) { c.cases[i], c.cases[j] = c.cases[j], c.cases[i] })
+	t.Logf("the corpus is in the order of -seed %d", *seed)
+	c.order = rand.New(rand.NewPCG(*seed, 0)) //nolint:gosec // it orders a test
+	if !*long {                               // a quarter of it, another one each time
+		c.order.Shuffle(len(c.cases), func(i, j int) { c.cases[i], c.cases[j] = c.cases[j], c.cases[i] })
 		c.cases = c.cases[:len(c.cases)/4]
 	}
 	return c
@@ -320,7 +326,7 @@ func (c *corpus) dialects() {
 // run sends all of it, in an order of its own each time, and returns what became of each request.
 func (c *corpus) run(bed *testbed.Bed) map[string]string {
 	verdicts := make(map[string]string, len(c.cases))
-	for _, i := range rand.Perm(len(c.cases)) {
+	for _, i := range c.order.Perm(len(c.cases)) {
 		one := c.cases[i]
 		r := one.make()
 		result := bed.Do(c.t, r.WithContext(clock.At(c.t.Context(), one.now)))
