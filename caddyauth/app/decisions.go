@@ -83,6 +83,10 @@ type Decision struct {
 
 	// What was looked at, in order.
 	Steps []Step `json:"steps,omitempty"`
+
+	// Every secret that matched, where several schemes were asked; otherwise Scheme and Key name the one. They are
+	// counted, and not kept.
+	Matched []Secret `json:"-"`
 }
 
 // Step is one thing that was looked at on the way to a decision.
