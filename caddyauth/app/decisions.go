@@ -60,7 +60,7 @@ type Decision struct {
 	// The label of the secret or key that matched.
 	Key string `json:"key,omitempty"`
 
-	// The address of the sender, or of the media server's client.
+	// The address of the sender, or of the media server's client; of a hook that could not be decoded, the sender's.
 	ClientIP string `json:"client_ip,omitempty"`
 
 	// The stream as `app/name`, or the name alone.

@@ -177,6 +177,9 @@ func TestEveryPlaceTellsTheSameReason(t *testing.T) {
 				if (row.Status != 0 || reason != verdict.OK) && row.Status != result.Status {
 					t.Errorf("%s: row says %d, the answer %d", handler, row.Status, result.Status)
 				}
+				if reason != verdict.OK && row.ClientIP != "192.0.2.1" {
+					t.Errorf("%s: nobody can tell who sent it: %q", handler, row.ClientIP)
+				}
 				entries := bed.Logs.Lines(t, "handled request")
 				if reason.Status() >= 400 {
 					entries = append(entries, bed.Logs.Lines(t, "request")...)
@@ -190,7 +193,7 @@ func TestEveryPlaceTellsTheSameReason(t *testing.T) {
 				switch {
 				case reason == verdict.OK && len(lines) != 0:
 					t.Errorf("%s: a refusal in the log: %v", handler, lines)
-				case reason != verdict.OK && (len(lines) != 1 || lines[0]["reason"] != string(reason) || lines[0]["detail"] != "as told"):
+				case reason != verdict.OK && (len(lines) != 1 || lines[0]["reason"] != string(reason) || lines[0]["detail"] != "as told" || lines[0]["client_ip"] != "192.0.2.1"):
 					t.Errorf("%s: log %v", handler, lines)
 				}
 			}
