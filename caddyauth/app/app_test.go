@@ -3,6 +3,7 @@ package app
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -294,3 +295,21 @@ func TestTheNumberOfDecisionsThatAreKept(t *testing.T) {
 
 // isFresh makes a yes or no of what Reserve found.
 func isFresh(state store.State, err error) (bool, error) { return state == store.Fresh, err }
+
+// The keys of an issuer have the labels that it gives them, and it may make new ones for as long as Caddy runs.
+func TestAnIssuerCannotMakeMetricsWithoutEnd(t *testing.T) {
+	m := newMetrics()
+	for n := range maxSeries + 100 {
+		m.SecretUsed("oauth2", fmt.Sprint(n))
+	}
+	m.SecretUsed("oauth2", "0")
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(m.secretUsed); err != nil {
+		t.Fatal(err)
+	}
+	values := gather(t, registry)
+	if len(values) != maxSeries+1 || values["caddy_caddyauth_secret_used_total{key=other,scheme=oauth2}"] != 100 ||
+		values["caddy_caddyauth_secret_used_total{key=0,scheme=oauth2}"] != 2 {
+		t.Errorf("%d series; of others %v", len(values), values["caddy_caddyauth_secret_used_total{key=other,scheme=oauth2}"])
+	}
+}

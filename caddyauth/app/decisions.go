@@ -60,7 +60,7 @@ type Decision struct {
 	// The label of the secret or key that matched.
 	Key string `json:"key,omitempty"`
 
-	// The address of the sender, or of the media server's client.
+	// The address of the sender, or of the media server's client; of a hook that could not be decoded, the sender's.
 	ClientIP string `json:"client_ip,omitempty"`
 
 	// The stream as `app/name`, or the name alone.
@@ -83,6 +83,10 @@ type Decision struct {
 
 	// What was looked at, in order.
 	Steps []Step `json:"steps,omitempty"`
+
+	// Every secret that matched, where several schemes were asked; otherwise Scheme and Key name the one. They are
+	// counted, and not kept.
+	Matched []Secret `json:"-"`
 }
 
 // Step is one thing that was looked at on the way to a decision.

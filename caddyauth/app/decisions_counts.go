@@ -32,11 +32,12 @@ type SecretUse struct {
 
 // secretUses remembers when secrets matched. Only the first use of a secret takes the lock.
 type secretUses struct {
-	known atomic.Pointer[map[secretName]*secretUse] // never changed: the next one is put in its place
+	known atomic.Pointer[map[Secret]*secretUse] // never changed: the next one is put in its place
 	mu    sync.Mutex
 }
 
-type secretName struct{ scheme, key string }
+// Secret names a secret: its scheme and its label.
+type Secret struct{ Scheme, Key string }
 
 type secretUse struct {
 	count atomic.Uint64
@@ -44,22 +45,22 @@ type secretUse struct {
 }
 
 func (s *secretUses) used(scheme, key string, at time.Time) {
-	use, ok := s.uses()[secretName{scheme, key}]
+	use, ok := s.uses()[Secret{scheme, key}]
 	if !ok {
-		use = s.add(secretName{strings.Clone(scheme), strings.Clone(key)}) // which may be pieces of something large
+		use = s.add(Secret{strings.Clone(scheme), strings.Clone(key)}) // which may be pieces of something large
 	}
 	use.count.Add(1)
 	use.last.Store(at.UnixNano())
 }
 
-func (s *secretUses) uses() map[secretName]*secretUse {
+func (s *secretUses) uses() map[Secret]*secretUse {
 	if known := s.known.Load(); known != nil {
 		return *known
 	}
 	return nil
 }
 
-func (s *secretUses) add(name secretName) *secretUse {
+func (s *secretUses) add(name Secret) *secretUse {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if use, ok := s.uses()[name]; ok {
@@ -67,10 +68,10 @@ func (s *secretUses) add(name secretName) *secretUse {
 	}
 	next := maps.Clone(s.uses())
 	if next == nil {
-		next = make(map[secretName]*secretUse)
+		next = make(map[Secret]*secretUse)
 	}
 	if len(next) == maxSecrets {
-		var oldest secretName
+		var oldest Secret
 		since := int64(math.MaxInt64)
 		for other, use := range next {
 			if last := use.last.Load(); last < since {
@@ -88,7 +89,7 @@ func (s *secretUses) list() []SecretUse {
 	known := s.uses()
 	uses := make([]SecretUse, 0, len(known))
 	for name, use := range known {
-		uses = append(uses, SecretUse{Scheme: name.scheme, Key: name.key, Count: use.count.Load(), Last: time.Unix(0, use.last.Load()).UTC()})
+		uses = append(uses, SecretUse{Scheme: name.Scheme, Key: name.Key, Count: use.count.Load(), Last: time.Unix(0, use.last.Load()).UTC()})
 	}
 	slices.SortFunc(uses, func(a, b SecretUse) int {
 		return cmp.Or(cmp.Compare(a.Scheme, b.Scheme), b.Last.Compare(a.Last), cmp.Compare(a.Key, b.Key))

@@ -101,9 +101,13 @@ func (l *Log) Record(d Decision) {
 	if d.Decision != "notice" {
 		l.minutes.count(d.Time, d.Allowed, d.Duration)
 	}
-	if d.Key != "" {
+	for _, s := range d.Matched {
+		l.secrets.used(printable(s.Scheme), printable(s.Key), d.Time)
+	}
+	if d.Matched == nil && d.Key != "" {
 		l.secrets.used(printable(d.Scheme), printable(d.Key), d.Time)
 	}
+	d.Matched = nil
 	if l.Limit() == 0 {
 		return
 	}

@@ -132,9 +132,15 @@ func (m *Metrics) JWKSRefresh(ok bool) {
 	m.jwksRefresh.WithLabelValues(result).Inc()
 }
 
-// SecretUsed counts one credential that was accepted. key is the label of the secret that matched.
+// SecretUsed counts one credential that was accepted. key is the label of the secret that matched; beyond maxSeries of
+// them, which only the key sets of issuers can have, it counts as `other`.
 func (m *Metrics) SecretUsed(scheme, key string) {
-	m.secrets.of(labels{scheme, key}, func(l labels) prometheus.Counter { return m.secretUsed.WithLabelValues(l[:2]...) }).Inc()
+	m.secrets.of(labels{scheme, key}, func(l labels) prometheus.Counter {
+		if m.secrets.full() {
+			l[1] = "other"
+		}
+		return m.secretUsed.WithLabelValues(l[:2]...)
+	}).Inc()
 }
 
 // closed keeps the reasons to those of the status table.

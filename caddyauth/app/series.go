@@ -34,7 +34,7 @@ func (s *series[T]) of(l labels, find func(labels) T) T {
 		if found, ok := (*known)[l]; ok {
 			return found
 		}
-		if len(*known) >= maxSeries {
+		if s.full() {
 			return find(l)
 		}
 		maps.Copy(next, *known)
@@ -42,4 +42,10 @@ func (s *series[T]) of(l labels, find func(labels) T) T {
 	next[l] = find(l)
 	s.known.Store(&next)
 	return next[l]
+}
+
+// full reports whether nothing more is kept.
+func (s *series[T]) full() bool {
+	known := s.known.Load()
+	return known != nil && len(*known) >= maxSeries
 }

@@ -380,11 +380,25 @@ func fill(v, other *Verdict) {
 func merge(verdicts []Verdict) Verdict {
 	v := verdicts[len(verdicts)-1]
 	v.within = nil
+	if len(verdicts) > 1 {
+		v.matched = matched(verdicts)
+	}
 	for i := len(verdicts) - 2; i >= 0; i-- {
 		fill(&v, &verdicts[i])
 	}
 	v.lacksID = slices.ContainsFunc(verdicts, func(one Verdict) bool { return one.replay && one.ID == "" })
 	return v
+}
+
+// matched names the secrets of all of them. It is never nil: that would be to say that Verdict.Key is the only one.
+func matched(verdicts []Verdict) []app.Secret {
+	secrets := make([]app.Secret, 0, len(verdicts))
+	for i := range verdicts {
+		if v := &verdicts[i]; v.Key != "" {
+			secrets = append(secrets, app.Secret{Scheme: v.Scheme, Key: v.Key})
+		}
+	}
+	return secrets
 }
 
 // request gathers what schemes may look at.

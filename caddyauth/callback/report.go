@@ -66,11 +66,16 @@ func (h *Handler) record(ctx context.Context, v *Verdict, seen trail, start time
 	d := app.Decision{
 		Time: start, Handler: app.HandlerCallback, Scheme: v.Scheme, Allowed: v.OK(), Decision: "allow",
 		Reason: v.Reason, Detail: v.Detail, Key: v.Key, ClientIP: clientIP(ctx),
-		Duration: took, ReportOnly: h.ReportOnly, Steps: seen,
+		Duration: took, ReportOnly: h.ReportOnly, Steps: seen, Matched: v.matched,
 	}
-	if !v.OK() {
+	switch {
+	case !v.OK():
 		d.Decision, d.Status = "deny", v.HTTPStatus()
-	} else if v.Key != "" {
+	case v.matched != nil:
+		for _, s := range v.matched {
+			h.metrics.SecretUsed(s.Scheme, s.Key)
+		}
+	case v.Key != "":
 		h.metrics.SecretUsed(v.Scheme, v.Key)
 	}
 	app.Decisions().Record(d)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/app"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 )
 
@@ -147,7 +148,8 @@ type Verdict struct {
 	identified, replay, lacksID bool
 	idScheme                    string
 
-	within trail // what an `any` looked at
+	within  trail        // what an `any` looked at
+	matched []app.Secret // the secrets of every scheme of a block, where it has several
 }
 
 // Name is what a message is known by: its id, and the account inside which that is unique.

@@ -1,8 +1,12 @@
 package inspect_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,6 +177,9 @@ func TestEveryPlaceTellsTheSameReason(t *testing.T) {
 				if (row.Status != 0 || reason != verdict.OK) && row.Status != result.Status {
 					t.Errorf("%s: row says %d, the answer %d", handler, row.Status, result.Status)
 				}
+				if reason != verdict.OK && row.ClientIP != "192.0.2.1" {
+					t.Errorf("%s: nobody can tell who sent it: %q", handler, row.ClientIP)
+				}
 				entries := bed.Logs.Lines(t, "handled request")
 				if reason.Status() >= 400 {
 					entries = append(entries, bed.Logs.Lines(t, "request")...)
@@ -186,7 +193,7 @@ func TestEveryPlaceTellsTheSameReason(t *testing.T) {
 				switch {
 				case reason == verdict.OK && len(lines) != 0:
 					t.Errorf("%s: a refusal in the log: %v", handler, lines)
-				case reason != verdict.OK && (len(lines) != 1 || lines[0]["reason"] != string(reason) || lines[0]["detail"] != "as told"):
+				case reason != verdict.OK && (len(lines) != 1 || lines[0]["reason"] != string(reason) || lines[0]["detail"] != "as told" || lines[0]["client_ip"] != "192.0.2.1"):
 					t.Errorf("%s: log %v", handler, lines)
 				}
 			}
@@ -200,4 +207,50 @@ func streamLabels(reason verdict.Reason) map[string]string {
 		return map[string]string{"dialect": "told", "mode": "play", "decision": "allow", "rule": "fallback"}
 	}
 	return map[string]string{"dialect": "told", "mode": "", "decision": "deny", "rule": ""}
+}
+
+// Who rotates a secret takes the old one away when nothing shows it as used. So every one that an accepted request needed
+// shows, under the scheme that it belongs to.
+func TestEverySecretThatAnAcceptedRequestNeededIsSeenAsUsed(t *testing.T) {
+	metrics := registry(t)
+	bed := testbed.New(t, `http:// {
+	callback_auth {
+		api_key {
+			header X-Key
+			key used-key-0123456789abcdef-0123456 used-key
+		}
+		hmac {
+			secret used-secret-0123456789abcdef-0123 used-secret
+			header X-Signature
+		}
+		azure_event_grid
+	}
+	respond ok
+}
+`)
+	const body = `[]`
+	mac := hmac.New(sha256.New, []byte("used-secret-0123456789abcdef-0123"))
+	mac.Write([]byte(body))
+	before := app.Decisions().Secrets()
+	for _, key := range []string{"used-key-0123456789abcdef-0123456", "another"} {
+		r := httptest.NewRequest(http.MethodPost, "http://hooks.test/", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Aeg-Event-Type", "Notification")
+		r.Header.Set("X-Key", key)
+		r.Header.Set("X-Signature", hex.EncodeToString(mac.Sum(nil)))
+		if result := bed.Do(t, r); (result.Status == http.StatusOK) != (key != "another") {
+			t.Fatalf("status %d", result.Status)
+		}
+	}
+	for scheme, key := range map[string]string{"api_key": "used-key", "hmac": "used-secret"} {
+		if n := sample(t, metrics, "caddy_caddyauth_secret_used_total", map[string]string{"scheme": scheme, "key": key}); n != 1 {
+			t.Errorf("the metric counts %s of %s %v times", key, scheme, n)
+		}
+		if !slices.ContainsFunc(app.Decisions().Secrets(), func(u app.SecretUse) bool { return u.Scheme == scheme && u.Key == key && u.Count == 1 }) {
+			t.Errorf("the inspector does not show %s of %s: %v", key, scheme, app.Decisions().Secrets())
+		}
+	}
+	if after := app.Decisions().Secrets(); len(after) != len(before)+2 {
+		t.Errorf("%v, and before %v", after, before)
+	}
 }

@@ -108,7 +108,10 @@ func TestRealBrowserShowsDecisionsAsTheyCome(t *testing.T) {
 	b.until("a row opens, with its steps and the agent as text", `const inside = document.querySelector('#decisions > li .inside');
 		return inside?.innerText.includes('listeners') && inside.innerText.includes('onerror=') && !inside.querySelector('img, script')`)
 
+	b.until("what comes by itself is not read aloud each time", `return document.querySelector('#said').textContent === '' && document.querySelector('#count').textContent === '4 decisions'
+		&& [...document.querySelectorAll('[role=status], [aria-live]')].map((e) => e.id).join() === 'connection,said'`)
 	b.run(`document.querySelector('input[value=refused]').click()`)
+	b.until("what somebody asked for is", `return /^[0-9] of 4 decisions$/.test(document.querySelector('#said').textContent)`)
 	b.until("only refused rows", rows+`return rows.includes('bad_signature') && !rows.includes('allowed')`)
 	b.run(`document.querySelector('#decisions > li summary').click()`)
 	b.until("the hint says what to do", `return document.querySelector('#decisions .hint').innerText.includes('Compare the secret')`)
@@ -129,7 +132,12 @@ func TestRealBrowserShowsDecisionsAsTheyCome(t *testing.T) {
 
 	b.until("the figures and the plot", `return Number(document.querySelector('#figure-requests').innerText) >= 6 && document.querySelectorAll('#plot .refused').length > 0
 		&& /of them refused/.test(document.querySelector('#plot').getAttribute('aria-label'))`)
-	b.until("secrets and stores", `return document.querySelector('#secrets').innerText.includes('front-door') && document.querySelector('#health').innerText.includes('memory')`)
+	b.until("secrets and stores", `return document.querySelector('#secrets').textContent.includes('front-door') && document.querySelector('#health').textContent.includes('memory')`)
+	for _, width := range []int{320, 390, 719, 720, 839, 840, 1179, 1180, 1440} {
+		b.call(http.MethodPost, "/window/rect", map[string]any{"width": width, "height": 900}, nil)
+		b.until(fmt.Sprintf("at %d pixels nothing sticks out of its card", width), `const edge = document.querySelector('.decisions').getBoundingClientRect().right;
+			return document.documentElement.scrollWidth <= innerWidth && [...document.querySelectorAll('#decisions span')].every((e) => e.getBoundingClientRect().right <= edge)`)
+	}
 	b.until("every control has a name", `return [...document.querySelectorAll('button, select, input')].every((e) => e.labels?.length || e.innerText || e.getAttribute('aria-label'))`)
 	b.run(`window.violations = []; document.addEventListener('securitypolicyviolation', (e) => window.violations.push(e.violatedDirective));
 		const s = document.createElement('script'); s.textContent = 'document.title = "owned"'; document.body.append(s)`)

@@ -256,6 +256,9 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, start time.Tim
 		if q.Event == Close || q.Event == Notice {
 			decision = "notice"
 		}
+	} else {
+		// Whose stream it is nobody knows: who sent the hook is all there is to look for.
+		clientIP, _ = caddyhttp.GetVar(ctx, caddyhttp.ClientIPVarKey).(string)
 	}
 
 	took := time.Since(start)

@@ -42,9 +42,13 @@ function time(text, shown) {
 	const date = new Date(text);
 	const element = make("time", shown ? "" : "when", shown ?? clock(date));
 	element.dateTime = text;
-	element.title = date.toLocaleString();
+	element.title = full(date);
 	return element;
 }
+
+// full is a time with its date and its time zone, which is the browser's.
+const full = (date) => date.toLocaleString("en", { dateStyle: "medium", timeStyle: "long" });
+const day = (date) => date.toLocaleDateString("en", { weekday: "short", day: "numeric", month: "long" });
 
 // outcome is a word with a sign, so that it does not hang on its colour.
 function outcome(d) {
@@ -56,7 +60,7 @@ function outcome(d) {
 function row(d) {
 	const summary = make("summary", "",
 		time(d.time),
-		make("span", "what", outcome(d), d.report_only && !d.allowed ? " let through" : ""),
+		make("span", "what", outcome(d), d.report_only && !d.allowed ? make("small", "", " let through") : ""),
 		make("span", "scheme", d.scheme || "–"),
 		make("span", "from", d.key ? make("b", "", "key " + d.key) : "", d.key && d.client_ip ? " · " : "", d.client_ip),
 		make("span", "about", d.stream ? make("b", "", d.stream) : "", d.mode ? ` (${d.mode})` : "", d.rule ? ` · ${d.rule}` : ""),
@@ -80,7 +84,7 @@ function inside(d) {
 		["Detail", d.detail], ["Reason", d.reason], ["Status", d.status], ["Handler", d.handler && d.handler + "_auth"],
 		["Scheme", d.scheme], ["Key", d.key], ["Address", d.client_ip], ["Stream", d.stream], ["Mode", d.mode],
 		["Agent", d.agent], ["Rule", d.rule], ["Decision", d.decision],
-		["Report only", d.report_only ? "yes: nothing is refused" : ""], ["Time", new Date(d.time).toLocaleString()],
+		["Report only", d.report_only ? "yes: nothing is refused" : ""], ["Time", full(new Date(d.time))],
 		["Took", duration(d.duration)],
 	]) {
 		if (value) facts.append(make("div", name === "Detail" ? "whole" : "", make("dt", "", name), make("dd", "", String(value))));
@@ -105,7 +109,7 @@ const words = Object.fromEntries(["missing", "malformed", "bad_credential", "bad
 
 function matches(d) {
 	const { outcome, reason, scheme, stream } = filters.elements;
-	if (outcome.value && (outcome.value === "allowed") !== Boolean(d.allowed)) return false;
+	if (outcome.value && (d.decision === "notice" || (outcome.value === "allowed") !== Boolean(d.allowed))) return false;
 	if (reason.value && d.reason !== reason.value) return false;
 	if (scheme.value && d.scheme !== scheme.value) return false;
 	return !stream.value || (d.stream ?? "").toLowerCase().includes(stream.value.toLowerCase());
@@ -138,11 +142,19 @@ function render(fresh = new Set()) {
 	const list = byId("decisions");
 	const wanted = matching.slice(0, state.shown);
 	const stay = new Set(wanted.map(String));
-	for (const item of [...list.children]) if (!stay.has(item.dataset.id)) item.remove();
+	for (const item of [...list.children]) {
+		if (stay.has(item.dataset.id)) continue;
+		if (item.contains(document.activeElement)) list.focus({ preventScroll: true }); // which would else be nowhere
+		item.remove();
+	}
 	let place = list.firstElementChild;
+	let above = day(new Date());
 	for (const id of wanted) {
 		if (!rows.has(id)) rows.set(id, row(decisions.get(id)));
 		const item = rows.get(id);
+		const its = day(new Date(decisions.get(id).time));
+		if (its === above) delete item.dataset.day;
+		else item.dataset.day = above = its;
 		if (item === place) {
 			place = place.nextElementSibling;
 			continue;
@@ -150,7 +162,9 @@ function render(fresh = new Set()) {
 		item.classList.toggle("fresh", fresh.has(id));
 		list.insertBefore(item, place);
 	}
-	byId("more").hidden = matching.length <= state.shown;
+	const more = byId("more");
+	if (matching.length <= state.shown && document.activeElement === more) list.focus({ preventScroll: true });
+	more.hidden = matching.length <= state.shown;
 	const nothing = decisions.size === 0 && state.loaded;
 	byId("empty").hidden = !nothing || state.limit === 0;
 	byId("off").hidden = !nothing || state.limit !== 0;
@@ -160,16 +174,18 @@ function render(fresh = new Set()) {
 	figures();
 }
 
-// tell says how many there are, at most every two seconds: a screen reader reads it aloud.
+// tell says how many there are. A screen reader reads it aloud half a second after somebody has changed the filters, and
+// of what arrives by itself every half minute at most.
 let telling;
 function tell(matching) {
-	tell.text = decisions.size === 0 ? "" : matching === decisions.size ? count(matching, "decision") : `${matching} of ${count(decisions.size, "decision")}`;
-	if (state.waiting.length) tell.text += `, paused: ${state.waiting.length} more`;
+	let text = decisions.size === 0 ? "" : matching === decisions.size ? count(matching, "decision") : `${matching} of ${count(decisions.size, "decision")}`;
+	if (state.waiting.length) text += `, paused: ${state.waiting.length} more`;
+	if (byId("count").textContent !== text) byId("count").textContent = text;
 	telling ??= setTimeout(() => {
 		telling = undefined;
-		if (byId("count").textContent !== tell.text) byId("count").textContent = tell.text;
-	}, byId("count").textContent && !tell.now ? 2000 : 0);
-	tell.now = false;
+		if (byId("said").textContent !== byId("count").textContent) byId("said").textContent = byId("count").textContent;
+	}, tell.asked ? 500 : 30000);
+	tell.asked = false;
 }
 
 function figures() {
@@ -277,7 +293,7 @@ function connect() {
 	const source = new EventSource("decisions/stream?status");
 	source.addEventListener("open", () => {
 		connection("live", "Live");
-		load().catch(() => connection("lost", "Caddy does not answer; trying again …"));
+		load().catch(() => connection("lost", "Not connected; trying again …"));
 	});
 	source.addEventListener("decision", (event) => arrived(JSON.parse(event.data)));
 	source.addEventListener("status", (event) => {
@@ -286,14 +302,14 @@ function connect() {
 		render();
 	});
 	source.addEventListener("error", () => {
-		connection("lost", "Caddy does not answer; trying again …");
+		connection("lost", "Not connected; trying again …");
 		if (source.readyState === EventSource.CLOSED) setTimeout(connect, 5000); // refused, as by too many readers
 	});
 }
 
 function filter() {
 	state.shown = portion;
-	tell.now = true;
+	tell.asked = true;
 	clearTimeout(telling);
 	telling = undefined;
 	render();
@@ -315,7 +331,7 @@ byId("pause").addEventListener("click", (event) => {
 	filter();
 });
 
-const wide = matchMedia("(width >= 720px)").matches;
+const wide = matchMedia("(width >= 1180px)").matches; // where they have a place of their own
 byId("secrets-box").open = wide;
 byId("health-box").open = wide;
 connect();
