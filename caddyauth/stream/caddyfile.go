@@ -63,13 +63,15 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("'%s' is not a dialect", name)
 	}
 	module := info.New()
-	if _, ok := module.(Dialect); !ok {
+	dialect, ok := module.(Dialect)
+	if !ok {
 		return d.Errf("%s is a module but no dialect: %T does not implement stream.Dialect", name, module)
 	}
 	if d.NextArg() {
 		return d.ArgErr()
 	}
 	own, _ := module.(OptionParser)
+	var places []caddyfile.Dispenser // where each rule stands
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if own != nil {
 			known, err := own.ParseOption(d)
@@ -80,8 +82,17 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				continue
 			}
 		}
+		place := *d
 		if err := h.option(d); err != nil {
 			return err
+		}
+		if len(h.Rules) > len(places) {
+			places = append(places, place)
+		}
+	}
+	for i, rule := range h.Rules { // now that all tokens are known
+		if err := rule.check(dialect.Can(), h.Tokens); err != nil {
+			return places[i].WrapErr(fmt.Errorf("rule %s: %w", rule.label(i), err))
 		}
 	}
 	var warnings []caddyconfig.Warning

@@ -124,8 +124,8 @@ func (c *Conditions) features() []Feature {
 	return used
 }
 
-// provision resolves and compiles the conditions.
-func (c *Conditions) provision(ability Ability, tokens []*Token) error {
+// check refuses conditions that could not hold, or of which the server or the config says nothing, and compiles `when`.
+func (c *Conditions) check(ability Ability, tokens []*Token) error {
 	// In JSON a list may stand there and be empty: taken for no condition, it would let everybody in.
 	for name, values := range map[string][]string{
 		"mode": c.Mode, "app": c.App, "stream": c.Stream, "ip": c.IP, "origin": c.Origin, "transport": c.Transport,
@@ -141,6 +141,35 @@ func (c *Conditions) provision(ability Ability, tokens []*Token) error {
 	if err := c.checkWords(); err != nil {
 		return err
 	}
+	if (len(c.Token) > 0 || len(c.Claim) > 0) && len(tokens) == 0 {
+		return errors.New("asks for a token, but there is no token block that says what a token is")
+	}
+	for _, name := range c.Token {
+		if name != "valid" && name != "absent" && !slices.ContainsFunc(tokens, func(t *Token) bool { return t.Name == name }) {
+			return fmt.Errorf("token: there is no token named '%s'", name)
+		}
+	}
+	for _, claim := range c.Claim {
+		if claim.Name == "" || len(claim.Values) == 0 {
+			return errors.New("claim needs a name and one or more values")
+		}
+	}
+	c.when = nil
+	for _, text := range c.When {
+		w, err := compileWhen(text, ability)
+		if err != nil {
+			return fmt.Errorf("when: %w", err)
+		}
+		if len(tokens) == 0 && slices.ContainsFunc(w.fields, func(field whenField) bool { return field.name == "claims" }) {
+			return errors.New("when: asks for claims, but there is no token block that says what a token is")
+		}
+		c.when = append(c.when, w)
+	}
+	return nil
+}
+
+// provision resolves and compiles the rest, which may have placeholders.
+func (c *Conditions) provision() error {
 	for _, list := range []struct {
 		name      string
 		from      []string
@@ -177,33 +206,12 @@ func (c *Conditions) provision(ability Ability, tokens []*Token) error {
 	if err := c.provisionUsers(); err != nil {
 		return err
 	}
-	if (len(c.Token) > 0 || len(c.Claim) > 0) && len(tokens) == 0 {
-		return errors.New("asks for a token, but there is no token block that says what a token is")
-	}
-	for _, name := range c.Token {
-		if name != "valid" && name != "absent" && !slices.ContainsFunc(tokens, func(t *Token) bool { return t.Name == name }) {
-			return fmt.Errorf("token: there is no token named '%s'", name)
-		}
-	}
 	for _, claim := range c.Claim {
-		if claim.Name == "" || len(claim.Values) == 0 {
-			return errors.New("claim needs a name and one or more values")
-		}
 		values, err := credential.Texts("claim "+claim.Name, claim.Values)
 		if err != nil {
 			return err
 		}
 		c.claims = append(c.claims, token.Claim{Name: claim.Name, Values: values})
-	}
-	for _, text := range c.When {
-		w, err := compileWhen(text, ability)
-		if err != nil {
-			return fmt.Errorf("when: %w", err)
-		}
-		if len(tokens) == 0 && slices.ContainsFunc(w.fields, func(field whenField) bool { return field.name == "claims" }) {
-			return errors.New("when: asks for claims, but there is no token block that says what a token is")
-		}
-		c.when = append(c.when, w)
 	}
 	return nil
 }

@@ -66,8 +66,8 @@ func (e *Effects) features() []Feature {
 	return used
 }
 
-// provision compiles the effects of a rule that denies or allows.
-func (e *Effects) provision(deny bool) error {
+// check refuses effects that do not go together or that are not for a rule that denies, or allows, and compiles them.
+func (e *Effects) check(deny bool) error {
 	limited := e.TimeLimit != 0 || e.TimeLimitToken
 	allows := limited || e.MaxSessions != nil || e.Preroll != "" || e.Postroll != "" || e.Rename != ""
 	switch limit := time.Duration(e.TimeLimit); {

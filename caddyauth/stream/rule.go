@@ -42,9 +42,17 @@ func (r *Rule) waits() bool { return r.checker != nil || r.MaxSessions != nil ||
 // denies says which of the two actions the rule has.
 func (r *Rule) denies() bool { return r.Action == "deny" }
 
-// provision compiles the rule, and refuses one that the server could not carry out: it would be silence where somebody
-// wrote a rule.
+// provision compiles the rule.
 func (r *Rule) provision(ability Ability, tokens []*Token) error {
+	if err := r.check(ability, tokens); err != nil {
+		return err
+	}
+	return r.Conditions.provision()
+}
+
+// check refuses a rule that the server could not carry out: it would be silence where somebody wrote a rule. It compiles
+// what holds no placeholder of the config, and so is for the Caddyfile too, where it is known which line is wrong.
+func (r *Rule) check(ability Ability, tokens []*Token) error {
 	if r.Action != "allow" && r.Action != "deny" {
 		return fmt.Errorf("the action '%s' is neither allow nor deny", r.Action)
 	}
@@ -66,7 +74,7 @@ func (r *Rule) provision(ability Ability, tokens []*Token) error {
 	if ability.EndsPlayersOnly && slices.Equal(r.Mode, []string{string(Publish)}) && (r.TimeLimit != 0 || r.TimeLimitToken) {
 		return fmt.Errorf("%s ends no publisher by time_limit, only players", ability.Server)
 	}
-	if err := r.Conditions.provision(ability, tokens); err != nil {
+	if err := r.Conditions.check(ability, tokens); err != nil {
 		return err
 	}
 	if r.TimeLimitToken {
@@ -74,11 +82,11 @@ func (r *Rule) provision(ability Ability, tokens []*Token) error {
 			return err
 		}
 	}
-	if err := r.Effects.provision(r.denies()); err != nil {
+	if err := r.Effects.check(r.denies()); err != nil {
 		return err
 	}
 	if r.MaxSessions != nil {
-		return r.MaxSessions.provision(r, ability, tokens)
+		return r.MaxSessions.check(r, ability, tokens)
 	}
 	return nil
 }

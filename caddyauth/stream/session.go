@@ -43,8 +43,8 @@ type MaxSessions struct {
 	Lease caddy.Duration `json:"lease,omitempty"`
 }
 
-// provision refuses what could not be counted.
-func (m *MaxSessions) provision(r *Rule, ability Ability, tokens []*Token) error {
+// check refuses what could not be counted.
+func (m *MaxSessions) check(r *Rule, ability Ability, tokens []*Token) error {
 	switch {
 	case m.Limit < 1:
 		return fmt.Errorf("max_sessions: %d is not a number of sessions", m.Limit)
