@@ -52,6 +52,9 @@ func main() {
 }
 
 func run(ctx context.Context, directory string, rounds int) error {
+	if err := os.MkdirAll(directory, 0o755); err != nil { // before all that takes minutes
+		return err
+	}
 	scratch, err := os.MkdirTemp("", "compare")
 	if err != nil {
 		return err
@@ -82,9 +85,6 @@ func run(ctx context.Context, directory string, rounds int) error {
 
 	results, err := bench.measure(ctx)
 	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(directory, 0o755); err != nil {
 		return err
 	}
 	table := results.markdown()
