@@ -326,6 +326,12 @@ func TestOAuth2Introspection(t *testing.T) {
 			challenged(t, bed.Do(t, r), 403, bareChallenge+`, error="insufficient_scope", scope="baz"`)
 		}
 	})
+	t.Run("in an any, that the scope is missing says more than that a key is", func(t *testing.T) {
+		text := strings.Replace(opaque(i, "scope baz"), "callback_auth oauth2 {", "callback_auth {\nany {\napi_key {\nheader X-Key\nkey a-key-0123456789abcdef0123456789abcd\n}\noauth2 {", 1)
+		bed := testbed.New(t, strings.Replace(text, "scope baz\n\t}", "scope baz\n\t}\n}\n}", 1))
+		expect(t, bed.Do(t, hook("good")), 403)
+		expect(t, bed.Do(t, hook("")), 401)
+	})
 	t.Run("in-as-401", func(t *testing.T) {
 		bed := testbed.New(t, strings.Replace(opaque(i, ""), "client_id gate", "client_id somebody", 1))
 		undecided(t, bed.Do(t, hook("good")))
