@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/store"
 
@@ -77,7 +78,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("loading store: %T is not a store.Store", module)
 	}
-	counted := &countedStore{store: guest, errors: a.metrics}
+	counted := &countedStore{store: guest, errors: a.metrics, began: time.Now()}
 	a.store = counted
 	a.Watch(KindStore, module.(caddy.Module).CaddyModule().ID.Name(), counted.health)
 	return nil

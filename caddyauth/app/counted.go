@@ -13,7 +13,8 @@ type countedStore struct {
 	store  store.Store
 	errors *Metrics
 
-	lastOK, lastError atomic.Int64 // unix nanoseconds
+	began             time.Time
+	lastOK, lastError atomic.Int64 // nanoseconds after began; 0: never
 	failed            atomic.Pointer[string]
 }
 
@@ -61,24 +62,33 @@ func (s *countedStore) Count(ctx context.Context, group [32]byte) (int, error) {
 
 func (s *countedStore) count(operation string, err error) error {
 	if err == nil {
-		s.lastOK.Store(time.Now().UnixNano())
+		s.lastOK.Store(s.now())
 		return nil
 	}
+	return s.countError(operation, err)
+}
+
+// countError is apart from count, or operation would be memory of its own for each success.
+func (s *countedStore) countError(operation string, err error) error {
 	s.errors.storeErrors.WithLabelValues(operation).Inc()
 	s.failed.Store(&operation)
-	s.lastError.Store(time.Now().UnixNano())
+	s.lastError.Store(s.now())
 	return err
 }
+
+func (s *countedStore) now() int64 { return max(int64(time.Since(s.began)), 1) }
 
 // health says how the store is, by how its last operations went.
 func (s *countedStore) health() Health {
 	h := Health{State: StateUnused, Detail: "nothing has asked for it yet"}
+	now, passed := time.Now(), s.now() // counted back from now, for the wall clock may have been set meanwhile
+	at := func(nanoseconds int64) time.Time { return now.Add(time.Duration(nanoseconds - passed)).UTC() }
 	good, bad := s.lastOK.Load(), s.lastError.Load()
 	if good != 0 {
-		h.State, h.Detail, h.LastOK = StateOK, "", time.Unix(0, good).UTC()
+		h.State, h.Detail, h.LastOK = StateOK, "", at(good)
 	}
 	if bad != 0 {
-		h.LastError = time.Unix(0, bad).UTC()
+		h.LastError = at(bad)
 		if bad >= good {
 			h.State, h.Detail = StateFailing, "the last operation, "+*s.failed.Load()+", failed"
 		}
