@@ -45,10 +45,10 @@ type Decision struct {
 	// The word of the status table, and the same in plain words with what to do about it.
 	Reason verdict.Reason `json:"reason,omitempty"`
 
-	// The reason in plain words. It is set when the decision is recorded.
+	// The reason in plain words. It is set when the decision is shown.
 	Words string `json:"words,omitempty"`
 
-	// What to look at. It is set when the decision is recorded, and empty where all is well.
+	// What to look at. It is set when the decision is shown, and empty where all is well.
 	Hint string `json:"hint,omitempty"`
 
 	// The sentence of the log, under the rules of verdict.Error.Detail.
@@ -101,15 +101,10 @@ type Step struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// bind makes every text of d short and printable, and puts the reason into plain words. What clients and senders chose is
-// copied, for it may be a piece of something large. All steps are kept if it is to be whole. The steps are changed where they are.
-func (d *Decision) bind(whole bool) {
+// bound makes the texts that clients and senders chose short and printable, and copies them, for they may be pieces of
+// something large. All steps are kept if it is to be whole. The steps are changed where they are.
+func (d *Decision) bound(whole bool) {
 	d.Reason = closed(d.Reason)
-	meaning := Explain(d.Reason)
-	d.Words, d.Hint = meaning.Words, meaning.Hint
-	for _, text := range []*string{&d.Handler, &d.Scheme, &d.Decision, &d.Mode, &d.Rule} {
-		*text = printable(*text)
-	}
 	for _, text := range []*string{&d.Detail, &d.Key, &d.ClientIP, &d.Stream, &d.Agent} {
 		*text = strings.Clone(printable(*text))
 	}
@@ -118,8 +113,22 @@ func (d *Decision) bind(whole bool) {
 		d.Steps = append(slices.Clone(d.Steps[:maxSteps-1]), Step{Name: "…", Outcome: plural(left, "more step")})
 	}
 	for i := range d.Steps {
+		if detail := &d.Steps[i].Detail; *detail != "" {
+			*detail = strings.Clone(printable(*detail))
+		}
+	}
+}
+
+// explain puts the reason into plain words, and makes short and printable what stands in the code or in a config.
+func (d *Decision) explain() {
+	meaning := Explain(d.Reason)
+	d.Words, d.Hint = meaning.Words, meaning.Hint
+	for _, text := range []*string{&d.Handler, &d.Scheme, &d.Decision, &d.Mode, &d.Rule} {
+		*text = printable(*text)
+	}
+	for i := range d.Steps {
 		step := &d.Steps[i]
-		*step = Step{printable(step.Name), printable(step.Outcome), strings.Clone(printable(step.Detail))}
+		step.Name, step.Outcome = printable(step.Name), printable(step.Outcome)
 	}
 }
 

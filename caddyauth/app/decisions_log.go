@@ -28,7 +28,7 @@ var decisions = newLog(uint64(time.Now().UnixMicro()), DefaultDecisions)
 func Decisions() *Log { return decisions }
 
 // Log keeps the latest decisions, what secrets they matched, and how many there were in each of the last minutes. It
-// may be used by many goroutines at once, and recording takes no lock.
+// may be used by many goroutines at once; recording waits for none of them, and makes no garbage.
 type Log struct {
 	last    atomic.Uint64
 	ring    atomic.Pointer[ring]
@@ -41,7 +41,38 @@ type Log struct {
 }
 
 // ring is a number of places, of which a decision takes the one that its ID leads to.
-type ring []atomic.Pointer[Decision]
+type ring []place
+
+// place has room for one decision. Its lock is wanted by two at once only where a whole ring of decisions comes while
+// one is copied.
+type place struct {
+	mu sync.Mutex
+	d  Decision
+}
+
+// put copies d into its place, unless it has a newer one. The memory of the steps that were there is used again.
+func (p *place) put(d *Decision) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.d.ID >= d.ID {
+		return
+	}
+	steps := append(p.d.Steps[:0], d.Steps...)
+	p.d = *d
+	p.d.Steps = steps
+}
+
+// after gives a copy of the decision, if there is one whose ID is above this one.
+func (p *place) after(id uint64) (d Decision, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.d.ID <= id {
+		return d, false
+	}
+	d = p.d
+	d.Steps = slices.Clone(d.Steps)
+	return d, true
+}
 
 // newLog makes a log for limit decisions, whose IDs follow first. IDs that begin with the time go on growing when the
 // process starts again.
@@ -58,16 +89,9 @@ func newRing(limit int) *ring {
 	return &r
 }
 
-// put stores d, unless its place has a newer one.
 func (r *ring) put(d *Decision) {
-	if len(*r) == 0 {
-		return
-	}
-	place := &(*r)[d.ID%uint64(len(*r))]
-	for old := place.Load(); old == nil || old.ID < d.ID; old = place.Load() {
-		if place.CompareAndSwap(old, d) {
-			return
-		}
+	if len(*r) > 0 {
+		(*r)[d.ID%uint64(len(*r))].put(d)
 	}
 }
 
@@ -87,13 +111,14 @@ func (l *Log) setLimit(limit int) {
 	}
 	l.ring.Store(next)
 	for i := range *old {
-		if d := (*old)[i].Load(); d != nil {
-			next.put(d)
+		if d, ok := (*old)[i].after(0); ok {
+			next.put(&d)
 		}
 	}
 }
 
-// Record keeps a decision and shows it to the readers. Its steps are the log's from then on. With a limit of 0 it counts it, and keeps nothing.
+// Record keeps a decision and shows it to the readers. Its steps are made short where they are; then they are the
+// caller's again. With a limit of 0 it counts it, and keeps nothing.
 func (l *Log) Record(d Decision) {
 	if d.Time.IsZero() {
 		d.Time = time.Now()
@@ -111,7 +136,7 @@ func (l *Log) Record(d Decision) {
 	if l.Limit() == 0 {
 		return
 	}
-	d.bind(l.whole.Load())
+	d.bound(l.whole.Load())
 	d.ID = l.last.Add(1)
 	for r := l.ring.Load(); ; {
 		r.put(&d)
@@ -122,22 +147,31 @@ func (l *Log) Record(d Decision) {
 		}
 		r = now
 	}
-	for _, reader := range *l.readers.Load() {
-		reader.show(&d)
+	if readers := *l.readers.Load(); len(readers) > 0 {
+		shown := d
+		shown.Steps = slices.Clone(d.Steps)
+		shown.explain()
+		for _, reader := range readers {
+			reader.show(&shown)
+		}
 	}
 }
 
-// Latest returns up to limit decisions after the one with the ID after, newest first. They are not to be changed.
+// Latest returns up to limit decisions after the one with the ID after, newest first.
 func (l *Log) Latest(limit int, after uint64) []*Decision {
 	r := *l.ring.Load()
 	latest := make([]*Decision, 0, min(max(limit, 0), len(r)))
 	for i := range r {
-		if d := r[i].Load(); d != nil && d.ID > after {
-			latest = append(latest, d)
+		if d, ok := r[i].after(after); ok {
+			latest = append(latest, &d)
 		}
 	}
 	slices.SortFunc(latest, func(a, b *Decision) int { return cmp.Compare(b.ID, a.ID) })
-	return latest[:min(len(latest), max(limit, 0))]
+	latest = latest[:min(len(latest), max(limit, 0))]
+	for _, d := range latest {
+		d.explain()
+	}
+	return latest
 }
 
 // Secrets returns which secrets matched, when and how often, since this process started.

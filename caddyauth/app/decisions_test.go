@@ -160,6 +160,29 @@ func TestOneDecisionIsBoundedWhateverIsInIt(t *testing.T) {
 	}
 }
 
+// The log uses memory again, and so do its callers: nobody sees in a decision what came later.
+func TestADecisionThatWasShownDoesNotChange(t *testing.T) {
+	l := newLog(0, 1)
+	reader, err := l.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close(reader)
+	steps := []Step{{Name: "vonage", Outcome: "ok"}, {Name: "replay", Outcome: "ok"}}
+	l.Record(Decision{Reason: verdict.OK, Steps: steps})
+	latest, live := l.Latest(1, 0)[0], <-reader.C
+	steps[0].Name = "another's"
+	l.Record(Decision{Reason: verdict.Missing, Steps: []Step{{Name: "jwt", Outcome: "missing"}}})
+	for _, d := range []*Decision{latest, live} {
+		if d.Reason != verdict.OK || d.Words != Explain(verdict.OK).Words || len(d.Steps) != 2 || d.Steps[0].Name != "vonage" {
+			t.Errorf("%+v", d)
+		}
+	}
+	if d := l.Latest(1, 0)[0]; d.Reason != verdict.Missing || len(d.Steps) != 1 || d.Steps[0].Name != "jwt" {
+		t.Errorf("the one after it: %+v", d)
+	}
+}
+
 func FuzzPrintable(f *testing.F) {
 	for _, text := range []string{"", "live/cam1", "\xff\x00", strings.Repeat("é", 150), "\u202e", "…"} {
 		f.Add(text)
