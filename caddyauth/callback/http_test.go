@@ -16,11 +16,13 @@ import (
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/store"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
+	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 )
 
 const tlsSite = `
@@ -433,4 +435,28 @@ http:// {
 			t.Errorf("a refused request has a sender: %s", result.Body)
 		}
 	})
+}
+
+// Other handlers say who somebody is in the same placeholder, before and after this one.
+func TestTheLastHandlerThatKnowsWhoSomebodyIsCounts(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	basic := "basic_auth {\nalice " + string(hash) + "\n}\n"
+	gate := "callback_auth api_key {\nheader X-Key\nkey " + testbed.Secret + " sender\n}\n"
+	for _, tc := range []struct{ site, user string }{
+		{basic + gate, "sender"},
+		{gate + basic, "alice"},
+		{gate + basic + gate, "sender"},
+		{basic, "alice"},
+	} {
+		bed := testbed.New(t, "http:// {\nroute {\n"+tc.site+"respond \"user={http.auth.user.id}\"\n}\n}")
+		r := httptest.NewRequest(http.MethodPost, "/hook", nil)
+		r.SetBasicAuth("alice", "secret")
+		r.Header.Set("X-Key", testbed.Secret)
+		if result := bed.Do(t, r); result.Status != http.StatusOK || result.Body != "user="+tc.user {
+			t.Errorf("%s\nanswered %d with %q; want %s", tc.site, result.Status, result.Body, tc.user)
+		}
+	}
 }

@@ -114,24 +114,23 @@ func setPlaceholders(ctx context.Context, repl *caddy.Replacer, v *Verdict, iden
 	if identified {
 		said.identified, said.id, said.key, said.claims = true, v.ID, v.Key, v.Claims
 		if v.User != "" {
-			repl.Set("http.auth.user.id", printable(v.User)) // which other handlers set too: the last one counts
-			return
+			said.user = v.User
+			repl.Delete(userID) // which other handlers set, and the last one counts: what is set is found first
 		}
 	}
-	if _, known := repl.Get("http.auth.user.id"); !known {
-		// Else a header that asks for it would hand the receiver, or an error page, the placeholder's name.
-		repl.Set("http.auth.user.id", "")
-	}
 }
+
+// userID is the placeholder in which Caddy's handlers say who somebody is.
+const userID = "http.auth.user.id"
 
 // said is what the last verdict on a request was, and what the last one said that identified the sender. Most requests
 // end without anybody asking for it.
 type said struct {
 	scheme, reason string
 
-	identified bool
-	id, key    string
-	claims     func(name string) (value string, ok bool)
+	identified    bool
+	user, id, key string
+	claims        func(name string) (value string, ok bool)
 }
 
 // saidVar is the variable of a request that holds what was said of it.
@@ -144,11 +143,12 @@ func newSaid(repl *caddy.Replacer) *said {
 	return s
 }
 
-// placeholder gives the value of one, for caddy.Replacer. A claim that is not there is empty.
+// placeholder gives the value of one, for caddy.Replacer. A claim that is not there is empty, and so is the user where
+// nobody is: else a header that asks would hand the receiver, or an error page, the placeholder's name.
 func (s *said) placeholder(placeholder string) (any, bool) {
 	name, ok := strings.CutPrefix(placeholder, placeholderPrefix)
 	if !ok {
-		return nil, false
+		return printable(s.user), placeholder == userID
 	}
 	switch name {
 	case "scheme":
