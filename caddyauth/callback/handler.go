@@ -165,7 +165,8 @@ func isOrigin(text string) bool {
 // ServeHTTP calls next if every scheme accepts r.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	start := time.Now()
-	seen := make(trail, 0, len(h.guards)+2) // a block has seldom more than one scheme that looks at the body, and replay
+	var few [4]app.Step // for most blocks, and no garbage
+	seen := trail(few[:0])
 	v, held := h.judge(w, r, &seen)
 	// On every way out but delivery the id is released: also on a panic, by which a proxy ends a broken answer. The sender
 	// has no whole answer then either, and will retry.

@@ -111,8 +111,11 @@ func (r *Replay) window(guards []guard) (window time.Duration, on bool, err erro
 	}
 }
 
-// reservation is a message that is in flight.
+// reservation is a message that is in flight, and the writer of its answer, of whose status it takes note.
 type reservation struct {
+	caddyhttp.ResponseWriterWrapper
+	status int // of the answer; 0: none yet
+
 	guard  *replayGuard
 	keys   [][32]byte  // one for each name that the message may be known by
 	room   [1][32]byte // for keys: nearly every message has one name
@@ -187,7 +190,9 @@ func (res *reservation) take(ctx context.Context, v Verdict) (store.State, error
 	for _, name := range v.Others {
 		keys = append(keys, store.Key("replay", v.idScheme, name.Account, name.ID))
 	}
-	slices.SortFunc(keys, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
+	if len(keys) > 1 {
+		slices.SortFunc(keys, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
+	}
 	for i, key := range keys {
 		state, err := res.guard.store.Reserve(ctx, key, res.owner, res.window)
 		if err == nil && state == store.Unknown {
@@ -279,29 +284,22 @@ func (res *reservation) deliver(w http.ResponseWriter, r *http.Request, next cad
 	if res == nil {
 		return next.ServeHTTP(w, r)
 	}
-	answer := &statusWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, reservation: res}
-	err := next.ServeHTTP(answer, r)
+	res.ResponseWriter = w
+	err := next.ServeHTTP(res, r)
 	// A handler that writes nothing and has no error is an empty 200.
-	res.end(err == nil && (answer.status == 0 || answer.status >= 200 && answer.status <= 299))
+	res.end(err == nil && (res.status == 0 || res.status >= 200 && res.status <= 299))
 	return err
 }
 
-// statusWriter takes note of the status of an answer.
-type statusWriter struct {
-	caddyhttp.ResponseWriterWrapper
-	reservation *reservation
-	status      int
-}
-
-// WriteHeader takes note of the status.
-func (s *statusWriter) WriteHeader(status int) {
+// WriteHeader takes note of the status, for http.ResponseWriter.
+func (res *reservation) WriteHeader(status int) {
 	if status == http.StatusSwitchingProtocols { // a WebSocket lasts, and its handshake is over
-		s.reservation.end(true)
+		res.end(true)
 	}
-	if s.status == 0 && status >= 200 {
-		s.status = status
+	if res.status == 0 && status >= 200 {
+		res.status = status
 	}
-	s.ResponseWriterWrapper.WriteHeader(status)
+	res.ResponseWriterWrapper.WriteHeader(status)
 }
 
 // UnmarshalCaddyfile sets up the guard from Caddyfile tokens. Syntax:

@@ -83,10 +83,17 @@ func (e *errands) next(now time.Time) *errand {
 
 // releaseLater releases an id, not at once: what waits for the verdict waits for the store no longer.
 func (g *replayGuard) releaseLater(res *reservation) {
-	g.errands.add(time.Now().Add(min(res.window, store.ReservationLease)), func() error { return g.release(res) })
+	later := res.apart()
+	g.errands.add(time.Now().Add(min(res.window, store.ReservationLease)), func() error { return g.release(later) })
 }
 
 // keepLater keeps an id that could not be kept at once.
 func (g *replayGuard) keepLater(res *reservation) {
-	g.errands.add(time.Now().Add(res.window), func() error { return g.keep(res) })
+	later := res.apart()
+	g.errands.add(time.Now().Add(res.window), func() error { return g.keep(later) })
+}
+
+// apart gives what an errand needs. The rest holds on to a request's answer, and so to its connection.
+func (res *reservation) apart() *reservation {
+	return &reservation{guard: res.guard, keys: slices.Clone(res.keys), owner: res.owner, window: res.window}
 }
