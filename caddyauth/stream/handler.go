@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -214,11 +213,12 @@ func (h *Handler) answer(w http.ResponseWriter, q *Request, d Decision) (sent bo
 	encoded := err == nil
 	if err != nil {
 		h.logger.Error("encoding the answer to a stream hook", zap.String("dialect", h.name), zap.Error(err))
+		clear(w.Header()) // of half an allowance
 		held, err = h.encode(w, nil, Deny(verdict.Errorf(verdict.Unavailable, "no answer")))
 	}
-	if err != nil {
-		// Not even a denial. No header that an earlier handler set may stand in its place.
-		held = &reply{header: make(http.Header), status: http.StatusServiceUnavailable}
+	if err != nil { // not even a denial
+		clear(w.Header())
+		held = &reply{header: w.Header(), status: http.StatusServiceUnavailable}
 	}
 	err = held.send(w)
 	return encoded && err == nil, err
@@ -231,7 +231,7 @@ func (h *Handler) encode(w http.ResponseWriter, q *Request, d Decision) (held *r
 			err = errors.New("panic")
 		}
 	}()
-	held = &reply{header: w.Header().Clone()}
+	held = &reply{header: w.Header()}
 	return held, h.dialect.Encode(held, q, d)
 }
 
@@ -333,7 +333,7 @@ func (h *Handler) Cleanup() error {
 	return all
 }
 
-// reply holds an answer back until it is whole.
+// reply holds the status and the body of an answer back until it is whole.
 type reply struct {
 	header http.Header
 	status int
@@ -365,8 +365,6 @@ func (a *reply) send(w http.ResponseWriter) error {
 		a.header.Add("Cache-Control", "no-transform") // compressed, as the handler `encode` would, it would lose its length
 	}
 	a.header.Set("Content-Length", strconv.Itoa(a.body.Len()))
-	clear(w.Header())
-	maps.Copy(w.Header(), a.header)
 	w.WriteHeader(a.status)
 	_, err := w.Write(a.body.Bytes())
 	return err
