@@ -167,7 +167,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	start := time.Now()
 	var few [4]app.Step // for most blocks, and no garbage
 	seen := trail(few[:0])
-	v, held := h.judge(w, r, &seen)
+	v, held := h.judge(w, r, &seen, start)
 	// On every way out but delivery the id is released: also on a panic, by which a proxy ends a broken answer. The sender
 	// has no whole answer then either, and will retry.
 	defer held.end(false)
@@ -192,8 +192,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 // judge verifies a request and, where each message is to pass once, reserves its id. A panic in a scheme or a store is a
-// fault of ours, and undecided. What was looked at is added to seen.
-func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail) (v Verdict, held *reservation) {
+// fault of ours, and undecided. What was looked at is added to seen; start is when the request came.
+func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail, start time.Time) (v Verdict, held *reservation) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			h.logger.Error("panic while verifying a callback", zap.Stack("stack"))
@@ -202,7 +202,7 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail) (v 
 	}()
 	v = h.verify(w, r, seen)
 	if v.OK() && v.Answer == nil && h.replay != nil {
-		held, v = h.replay.reserve(r.Context(), v)
+		held, v = h.replay.reserve(r.Context(), v, start)
 		seen.add("replay", &v)
 	}
 	return v, held

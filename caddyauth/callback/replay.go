@@ -125,14 +125,14 @@ type reservation struct {
 	mu   sync.Mutex
 	done bool
 
-	begun         time.Time // of the lease; what follows is of renewals
+	begun         time.Time // of the lease, or before; what follows is of renewals
 	before, after *reservation
 	isListed      bool
 }
 
 // reserve claims the id of an accepted message. It returns the verdict that stands then: a message that was seen is
-// replayed, and one that cannot be told is unavailable.
-func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Verdict) {
+// replayed, and one that cannot be told is unavailable. start is when the request came.
+func (g *replayGuard) reserve(ctx context.Context, v Verdict, start time.Time) (*reservation, Verdict) {
 	refuse := func(err *verdict.Error) (*reservation, Verdict) {
 		refusal := v
 		refusal.Reason, refusal.Status, refusal.Detail = err.Reason, err.Status, err.Detail
@@ -163,7 +163,7 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict) (*reservation, Ver
 		}
 		return refuse(verdict.Errorf(verdict.Unavailable, "the replay store cannot tell"))
 	case state == store.Fresh:
-		g.slow.add(res)
+		g.slow.add(res, start)
 		return res, v
 	}
 	if err := g.release(res); err != nil {

@@ -24,11 +24,11 @@ type renewals struct {
 	running      bool
 }
 
-// add watches over res, whose lease has just begun.
-func (w *renewals) add(res *reservation) {
+// add watches over res, whose lease has just begun; start, which may be earlier, counts as its begin.
+func (w *renewals) add(res *reservation, start time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.push(res, time.Now())
+	w.push(res, start)
 	if !w.running {
 		w.running = true
 		time.AfterFunc(renewEvery, w.look)

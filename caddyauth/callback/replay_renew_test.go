@@ -55,7 +55,7 @@ func TestASlowReceiverHasTheIDToItselfUntilItAnswers(t *testing.T) {
 		for i, takes := range []time.Duration{0, time.Second, time.Minute, 10 * time.Minute, 25 * time.Minute} {
 			group.Go(func() {
 				time.Sleep(time.Duration(i) * 7 * time.Second)
-				res, v := g.reserve(t.Context(), Verdict{Reason: verdict.OK, Scheme: "s", ID: takes.String(), identified: true})
+				res, v := g.reserve(t.Context(), Verdict{Reason: verdict.OK, Scheme: "s", ID: takes.String(), identified: true}, time.Now())
 				if !v.OK() {
 					t.Error(v.Detail)
 				}

@@ -95,7 +95,10 @@ type presented struct {
 
 // decide asks the rules in their order; the first whose conditions all hold decides.
 func (p *policy) decide(ctx context.Context, q *Request, now time.Time) Decision {
-	e := &evaluation{policy: p, ctx: ctx, q: q, now: now, presented: make([]presented, len(p.tokens)), left: never}
+	e := &evaluation{
+		policy: p, ctx: ctx, q: q, now: now, left: never,
+		presented: make([]presented, len(p.tokens)), steps: make([]app.Step, 0, min(len(p.tokens)+len(p.rules), 8)),
+	}
 	for i, rule := range p.rules {
 		m, err := rule.judge(e)
 		if err != nil {
