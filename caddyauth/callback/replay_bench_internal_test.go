@@ -1,0 +1,54 @@
+package callback
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/app"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"go.uber.org/zap"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// What replay protection in memory adds to a request, from an accepted verdict to the id that is kept, with ever more
+// ids in memory. No id comes twice; with each, memory grows by one.
+func BenchmarkReplay(b *testing.B) {
+	for _, remembered := range []int{1_000, 10_000, 100_000, 900_000} {
+		b.Run(fmt.Sprint(remembered), func(b *testing.B) {
+			ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+			defer cancel()
+			shared := new(app.App)
+			if err := shared.Provision(ctx); err != nil {
+				b.Fatal(err)
+			}
+			g := &replayGuard{Replay: Replay{Window: caddy.Duration(time.Hour)}, store: shared.Store(), logger: zap.NewNop()}
+			w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil)
+			next := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
+			deliver := func(id string, start time.Time) {
+				held, v := g.reserve(ctx, Verdict{Reason: verdict.OK, Scheme: "vonage", idScheme: "vonage", Account: "47000001", ID: id, identified: true}, start)
+				if !v.OK() || held.deliver(w, r, next) != nil {
+					b.Fatal(v.Detail)
+				}
+			}
+			for i := range remembered {
+				deliver(fmt.Sprintf("before-%030d", i), time.Now())
+			}
+			ids := make([]string, b.N)
+			for i := range ids {
+				ids[i] = fmt.Sprintf("%036d", i)
+			}
+			start := time.Now()
+			b.ReportAllocs()
+			b.ResetTimer()
+			for _, id := range ids {
+				deliver(id, start)
+			}
+		})
+	}
+}
