@@ -152,6 +152,7 @@ func (a *Any) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
+	place := *d
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		raw, err := parseScheme(d)
 		if err != nil {
@@ -160,7 +161,7 @@ func (a *Any) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		a.SchemesRaw = append(a.SchemesRaw, raw)
 	}
 	if a.SchemesRaw == nil {
-		return d.Err("any has no scheme in it")
+		return place.Err("any has no scheme in it")
 	}
 	return nil
 }

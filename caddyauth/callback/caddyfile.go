@@ -129,7 +129,7 @@ func misplaced(d *caddyfile.Dispenser) error {
 
 // parseScheme reads a scheme, with its block, from the cursor on, which is on its name.
 func parseScheme(d *caddyfile.Dispenser) (json.RawMessage, error) {
-	name := d.Val()
+	name, place := d.Val(), *d // where it begins: a cursor behind a block names the line of its end
 	if _, err := caddy.GetModule(Namespace + "." + name); err != nil {
 		return nil, d.Errf("'%s' is neither a scheme nor an option of callback_auth", name)
 	}
@@ -142,7 +142,7 @@ func parseScheme(d *caddyfile.Dispenser) (json.RawMessage, error) {
 	}
 	if checker, ok := module.(Checker); ok {
 		if err := checker.Check(); err != nil {
-			return nil, d.WrapErr(err)
+			return nil, place.WrapErr(err)
 		}
 	}
 	return caddyconfig.JSONModuleObject(module, "scheme", name, nil), nil

@@ -32,8 +32,9 @@ type Scheme interface {
 }
 
 // Checker is a Scheme that can tell that its configuration could never hold, whatever the placeholders in it stand for:
-// an option that is missing, or two that exclude each other. It is asked before Provision, while the line in the
-// Caddyfile is still known, so that the error can name it; a JSON configuration has no lines, and Provision asks itself.
+// an option that is missing, two that exclude each other, or a value that stands there as it is and cannot be one. It is
+// asked before Provision, while the line in the Caddyfile is still known, so that the error can name it; a JSON
+// configuration has no lines, and Provision asks itself.
 //
 // EXPERIMENTAL: Subject to change or removal.
 type Checker interface {

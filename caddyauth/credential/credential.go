@@ -65,9 +65,9 @@ func checkLabel(option, label string) error {
 	return nil
 }
 
-// Labels gives the label of each secret: its own, or its place in the list. A label that stands twice is an error, and one
-// that looks like a secret.
-func Labels(option string, secrets []Secret) ([]string, error) {
+// labelsOf gives the label of each secret: its own, or its place in the list. A label that stands twice is an error, and
+// one that looks like a secret.
+func labelsOf(option string, secrets []Secret) ([]string, error) {
 	labels := make([]string, 0, len(secrets))
 	for i, s := range secrets {
 		label := s.Label
@@ -88,7 +88,7 @@ func Labels(option string, secrets []Secret) ([]string, error) {
 // the secret; nil takes the text's own bytes. An empty or unresolvable secret and a label that stands twice are errors,
 // which name the option and never the value.
 func Resolve(option string, secrets []Secret, decode func(string) ([]byte, error)) ([]secret.Value, error) {
-	labels, err := Labels(option, secrets)
+	labels, err := labelsOf(option, secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +114,22 @@ func Resolve(option string, secrets []Secret, decode func(string) ([]byte, error
 		values = append(values, secret.New(label, bytes))
 	}
 	return values, nil
+}
+
+// Written is Resolve for those of secrets that stand in the configuration as they are, without a placeholder; it looks at
+// the labels of all. It is for the time when the Caddyfile is read, in which nothing else is known yet.
+func Written(option string, secrets []Secret, decode func(string) ([]byte, error)) ([]secret.Value, error) {
+	labels, err := labelsOf(option, secrets)
+	if err != nil {
+		return nil, err
+	}
+	var written []Secret
+	for i, s := range secrets {
+		if !strings.Contains(s.Value, "{") {
+			written = append(written, Secret{Value: s.Value, Label: labels[i]})
+		}
+	}
+	return Resolve(option, written, decode)
 }
 
 // readable begins what is made to be shown to everybody. As the secret of an HMAC it would let everybody sign.
@@ -149,6 +165,15 @@ func Text(option, value string) (string, error) {
 		return "", fmt.Errorf("%s is empty", option)
 	}
 	return text, nil
+}
+
+// WrittenText refuses what Text would refuse of a value that stands in the configuration as it is, without a placeholder.
+func WrittenText(option, value string) error {
+	if strings.Contains(value, "{") {
+		return nil
+	}
+	_, err := Text(option, value)
+	return err
 }
 
 // Texts is Text for each of several values.

@@ -107,10 +107,10 @@ func (j *JWT) Check() error {
 			return fmt.Errorf("claim needs a name and one or more values")
 		}
 	}
-	if _, err := credential.Labels("secret", j.Secrets); err != nil {
+	if _, err := credential.Written("secret", j.Secrets, nil); err != nil {
 		return err
 	}
-	_, err := credential.Labels("public_key", j.PublicKeys)
+	_, err := credential.Written("public_key", j.PublicKeys, nil)
 	return err
 }
 
@@ -393,6 +393,7 @@ func (j *JWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
+	place := *d // where the block begins
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		known, err := j.Option(d)
 		if err != nil {
@@ -403,7 +404,7 @@ func (j *JWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 	}
 	if err := j.Check(); err != nil {
-		return d.WrapErr(err)
+		return place.WrapErr(err)
 	}
 	return nil
 }

@@ -82,8 +82,52 @@ type Introspection struct {
 	Cache caddy.Duration `json:"cache,omitempty"`
 }
 
+// Check refuses options that exclude each other, or are missing.
+func (o *OAuth2) Check() error {
+	for _, scope := range o.Scopes {
+		if err := checkScope(scope); err != nil && !strings.Contains(scope, "{") {
+			return err
+		}
+	}
+	switch {
+	case o.Leeway < 0:
+		return errors.New("negative leeway")
+	case o.Introspection != nil && o.JWKS != "":
+		return errors.New("oauth2 takes either jwks or introspection")
+	case o.Introspection != nil && (len(o.Types) > 0 || len(o.Algorithms) > 0):
+		return errors.New("type and algorithm are of signed tokens; with introspection the authorization server judges those")
+	case o.Introspection != nil:
+		return o.Introspection.check()
+	case o.JWKS == "" && len(o.Issuers) == 0:
+		return errors.New("oauth2 needs one source of trust: issuer, jwks or introspection")
+	case len(o.Audiences) == 0:
+		return errors.New("audience is required with issuer and jwks: their tokens are made for others too")
+	}
+	return checkPublished(o.Algorithms)
+}
+
+// check refuses what lacks an option.
+func (i *Introspection) check() error {
+	if err := credential.WrittenText("introspection", i.URL); err != nil {
+		return err
+	}
+	if err := credential.WrittenText("client_id", i.ClientID); err != nil {
+		return err
+	}
+	_, err := credential.Written("client_secret", i.secret(), nil)
+	return err
+}
+
+// secret gives the secret as one that can be resolved.
+func (i *Introspection) secret() []credential.Secret {
+	return []credential.Secret{{Value: i.ClientSecret}}
+}
+
 // Provision resolves secrets, and refuses what could not hold. It calls nobody.
 func (o *OAuth2) Provision(ctx caddy.Context) (err error) {
+	if err := o.Check(); err != nil {
+		return err
+	}
 	leeway := time.Duration(o.Leeway)
 	if leeway == 0 {
 		leeway = DefaultLeeway
@@ -110,8 +154,8 @@ func (o *OAuth2) Provision(ctx caddy.Context) (err error) {
 		}
 	}
 	for _, scope := range o.scopes {
-		if !isScope(scope) {
-			return fmt.Errorf("scope: %q is not one word of RFC 6749 §3.3; several stand one after another", scope)
+		if err := checkScope(scope); err != nil {
+			return err
 		}
 	}
 	if o.Introspection != nil {
@@ -122,12 +166,6 @@ func (o *OAuth2) Provision(ctx caddy.Context) (err error) {
 
 // provisionKeys is for signed tokens.
 func (o *OAuth2) provisionKeys(ctx caddy.Context) error {
-	if o.JWKS == "" && len(o.policy.Issuers) == 0 {
-		return errors.New("oauth2 needs one source of trust: issuer, jwks or introspection")
-	}
-	if len(o.policy.Audiences) == 0 {
-		return errors.New("audience is required with issuer and jwks: their tokens are made for others too")
-	}
 	if len(o.policy.Algorithms) == 0 {
 		o.policy.Algorithms = []string{"RS256"}
 	}
@@ -177,14 +215,6 @@ func (o *OAuth2) find(ctx context.Context, unverified *jose.Token) ([]jose.Key, 
 
 // provisionIntrospection is for opaque tokens.
 func (o *OAuth2) provisionIntrospection() error {
-	switch {
-	case o.JWKS != "":
-		return errors.New("oauth2 takes either jwks or introspection")
-	case len(o.Types) > 0 || len(o.Algorithms) > 0:
-		return errors.New("type and algorithm are of signed tokens; with introspection the authorization server judges those")
-	case o.Leeway < 0:
-		return errors.New("negative leeway")
-	}
 	i := o.Introspection
 	place, err := credential.Text("introspection", i.URL)
 	if err != nil {
@@ -194,7 +224,7 @@ func (o *OAuth2) provisionIntrospection() error {
 	if err != nil {
 		return err
 	}
-	secrets, err := credential.Resolve("client_secret", []credential.Secret{{Value: i.ClientSecret}}, nil)
+	secrets, err := credential.Resolve("client_secret", i.secret(), nil)
 	if err != nil {
 		return err
 	}
@@ -218,11 +248,14 @@ func (o *OAuth2) policyName() string {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-// isScope reports whether text is one scope-token (RFC 6749 §3.3). It has no quote, so that it may stand in a header.
-func isScope(text string) bool {
-	return text != "" && !strings.ContainsFunc(text, func(r rune) bool {
+// checkScope refuses what is not one scope-token (RFC 6749 §3.3). It has no quote, so that it may stand in a header.
+func checkScope(text string) error {
+	if text == "" || strings.ContainsFunc(text, func(r rune) bool {
 		return r < '!' || r > '~' || r == '"' || r == '\\'
-	})
+	}) {
+		return fmt.Errorf("scope: %q is not one word of RFC 6749 §3.3; several stand one after another", text)
+	}
+	return nil
 }
 
 // RequiredScopes are the scopes that a token must have, as they stand in a challenge; "" where none is required.
@@ -363,10 +396,14 @@ func (o *OAuth2) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
+	place := *d // where the block begins
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if err := o.option(d); err != nil {
 			return err
 		}
+	}
+	if err := o.Check(); err != nil {
+		return place.WrapErr(err)
 	}
 	return nil
 }

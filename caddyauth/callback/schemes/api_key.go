@@ -57,7 +57,7 @@ func (a *APIKey) Check() error {
 	if len(a.Keys) == 0 {
 		return errors.New("api_key needs a key")
 	}
-	_, err := credential.Labels("key", a.Keys)
+	_, err := credential.Written("key", a.Keys, nil)
 	return err
 }
 

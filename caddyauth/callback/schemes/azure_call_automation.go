@@ -51,10 +51,18 @@ func (AzureCallAutomation) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision sets up what a token must be. The keys are fetched with the first token.
-func (a *AzureCallAutomation) Provision(ctx caddy.Context) error {
+// Check refuses what lacks an audience.
+func (a *AzureCallAutomation) Check() error {
 	if len(a.Audiences) == 0 {
 		return errors.New("audience is required: it is the resource ID, and without it any customer of Azure is accepted")
+	}
+	return nil
+}
+
+// Provision sets up what a token must be. The keys are fetched with the first token.
+func (a *AzureCallAutomation) Provision(ctx caddy.Context) error {
+	if err := a.Check(); err != nil {
+		return err
 	}
 	a.token = token.JWT{
 		OpenIDConfiguration: a.OpenIDConfiguration,

@@ -48,18 +48,35 @@ type Entra struct {
 	keys        *token.Keys
 }
 
+// errTenant is what is wrong with a tenant that is not a GUID.
+var errTenant = errors.New("tenant is not a GUID: the tenant's id is needed, for its name does not stand in tokens")
+
+// check refuses what lacks an option, and a tenant by its name.
+func (e *Entra) check() error {
+	if err := credential.WrittenText("tenant", e.Tenant); err != nil {
+		return err
+	}
+	switch {
+	case !strings.Contains(e.Tenant, "{") && !guid.MatchString(e.Tenant):
+		return errTenant
+	case len(e.Audiences) == 0:
+		return errors.New("audience is required")
+	}
+	return nil
+}
+
 // provision resolves the values and opens the key set.
 func (e *Entra) provision(ctx caddy.Context) (err error) {
+	if err := e.check(); err != nil {
+		return err
+	}
 	if e.tenant, err = credential.Text("tenant", e.Tenant); err != nil {
 		return err
 	}
 	if !guid.MatchString(e.tenant) {
-		return errors.New("tenant is not a GUID: the tenant's id is needed, for its name does not stand in tokens")
+		return errTenant
 	}
 	e.tenant = strings.ToLower(e.tenant)
-	if len(e.Audiences) == 0 {
-		return errors.New("audience is required")
-	}
 	e.app = eventGridApp
 	if e.AppID != "" {
 		if e.app, err = credential.Text("app_id", e.AppID); err != nil {
@@ -104,13 +121,13 @@ func (e *Entra) verify(q *callback.Request) callback.Verdict {
 	ctx := q.HTTP.Context()
 	t, err := e.policy.Verify(ctx, compact, q.Now)
 	if err == nil {
-		err = e.check(ctx, t)
+		err = e.checkToken(ctx, t)
 	}
 	return tokenVerdict(t, err)
 }
 
-// check looks at whose a genuine token is.
-func (e *Entra) check(ctx context.Context, t *jose.Token) error {
+// checkToken looks at whose a genuine token is.
+func (e *Entra) checkToken(ctx context.Context, t *jose.Token) error {
 	published, err := e.keys.Issuer(ctx)
 	if err != nil {
 		return err

@@ -67,16 +67,29 @@ func (AzureEventGrid) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// Check refuses a rate that is none, and a token of which too little is said.
+func (a *AzureEventGrid) Check() error {
+	if a.AllowedRate != "" && !allowedRate.MatchString(a.AllowedRate) {
+		return fmt.Errorf("allowed_rate: '%s' is neither a number of requests a minute nor *", a.AllowedRate)
+	}
+	if a.Entra != nil {
+		if err := a.Entra.check(); err != nil {
+			return fmt.Errorf("entra: %w", err)
+		}
+	}
+	return nil
+}
+
 // Provision resolves the names.
 func (a *AzureEventGrid) Provision(ctx caddy.Context) (err error) {
+	if err := a.Check(); err != nil {
+		return err
+	}
 	if a.subscriptions, err = credential.Texts("subscription", a.Subscriptions); err != nil {
 		return err
 	}
 	if a.AllowedRate == "" {
 		a.AllowedRate = "*"
-	}
-	if !allowedRate.MatchString(a.AllowedRate) {
-		return fmt.Errorf("allowed_rate: '%s' is neither a number of requests a minute nor *", a.AllowedRate)
 	}
 	if a.Entra == nil {
 		return nil

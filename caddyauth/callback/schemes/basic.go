@@ -65,12 +65,17 @@ func (b *Basic) Check() error {
 	if len(b.Users) == 0 {
 		return fmt.Errorf("basic needs a user")
 	}
+	_, err := credential.Written("user", b.passwords(), nil)
+	return err
+}
+
+// passwords gives the passwords of the users, in their order.
+func (b *Basic) passwords() []credential.Secret {
 	passwords := make([]credential.Secret, len(b.Users))
 	for i, user := range b.Users {
-		passwords[i] = credential.Secret{Label: user.Label}
+		passwords[i] = credential.Secret{Value: user.Password, Label: user.Label}
 	}
-	_, err := credential.Labels("user", passwords)
-	return err
+	return passwords
 }
 
 // isBasicName reports whether a name can be told from its password, and be sent.
@@ -96,7 +101,6 @@ func (b *Basic) Provision(caddy.Context) error {
 	}
 
 	names := make([]string, len(b.Users))
-	secrets := make([]credential.Secret, len(b.Users))
 	for i, user := range b.Users {
 		if names[i], err = credential.Text("user", user.Name); err != nil {
 			return err
@@ -104,9 +108,8 @@ func (b *Basic) Provision(caddy.Context) error {
 		if !isBasicName(names[i]) {
 			return fmt.Errorf("user %d: %w", i+1, errBasicName)
 		}
-		secrets[i] = credential.Secret{Value: user.Password, Label: user.Label}
 	}
-	passwords, err := credential.Resolve("user", secrets, nil)
+	passwords, err := credential.Resolve("user", b.passwords(), nil)
 	if err != nil {
 		return err
 	}

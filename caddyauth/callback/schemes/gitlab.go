@@ -37,10 +37,19 @@ func (GitLab) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision resolves the secrets.
-func (g *GitLab) Provision(ctx caddy.Context) (err error) {
+// Check refuses what lacks a secret.
+func (g *GitLab) Check() error {
 	if len(g.Secrets) == 0 {
 		return errors.New("gitlab needs a secret")
+	}
+	_, err := credential.Written("secret", g.Secrets, nil)
+	return err
+}
+
+// Provision resolves the secrets.
+func (g *GitLab) Provision(ctx caddy.Context) (err error) {
+	if err := g.Check(); err != nil {
+		return err
 	}
 	if g.secrets, err = credential.Resolve("secret", g.Secrets, nil); err != nil {
 		return err

@@ -109,31 +109,28 @@ func (HMAC) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision compiles the signature and resolves the secrets.
-func (h *HMAC) Provision(ctx caddy.Context) error {
+// Check refuses options that are missing, exclude each other, or promise more than is signed.
+func (h *HMAC) Check() error {
+	_, err := h.ring()
+	return err
+}
+
+// ring compiles the signature, with the keys for it.
+func (h *HMAC) ring() (keyring, error) {
 	spec, err := h.spec()
 	if err != nil {
-		return err
+		return keyring{}, err
 	}
-	scheme, err := signature.Compile(spec)
+	return newKeyring("hmac with "+string(spec.Algorithm), spec, h.Secrets, h.PublicKeys)
+}
+
+// Provision compiles the signature and resolves the secrets.
+func (h *HMAC) Provision(ctx caddy.Context) error {
+	ring, err := h.ring()
 	if err != nil {
 		return err
 	}
-	option, secrets, other := "secret", h.Secrets, h.PublicKeys
-	if spec.Algorithm.Public() {
-		option, secrets, other = "public_key", h.PublicKeys, h.Secrets
-	}
-	if len(secrets) == 0 || len(other) > 0 {
-		return fmt.Errorf("hmac with %s takes %s, and needs at least one", spec.Algorithm, option)
-	}
-	keys, err := credential.Resolve(option, secrets, spec.DecodeKey)
-	if err != nil {
-		return err
-	}
-	if !spec.Algorithm.Public() {
-		credential.WarnWeak(ctx.Logger(), option, keys)
-	}
-	h.verifier, err = scheme.Verifier(keys)
+	h.verifier, _, err = ring.open(ctx.Logger())
 	return err
 }
 

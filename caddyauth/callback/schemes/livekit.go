@@ -47,10 +47,21 @@ func (LiveKit) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision resolves the secrets.
-func (l *LiveKit) Provision(ctx caddy.Context) error {
+// Check refuses what lacks an account, or a secret of one.
+func (l *LiveKit) Check() error {
+	if len(l.Accounts) == 0 {
+		return errors.New("livekit needs an account")
+	}
 	if l.Tolerance < 0 {
 		return errors.New("tolerance is negative")
+	}
+	return checkAccounts(l.Accounts, nil)
+}
+
+// Provision resolves the secrets.
+func (l *LiveKit) Provision(ctx caddy.Context) error {
+	if err := l.Check(); err != nil {
+		return err
 	}
 	if l.Tolerance == 0 {
 		l.Tolerance = caddy.Duration(clockLeeway)

@@ -47,14 +47,24 @@ func (MessageBird) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// Check refuses what lacks a secret.
+func (m *MessageBird) Check() error {
+	if len(m.Secrets) == 0 {
+		return errors.New("messagebird needs a secret")
+	}
+	if m.Tolerance < 0 {
+		return errors.New("tolerance is negative")
+	}
+	_, err := credential.Written("secret", m.Secrets, nil)
+	return err
+}
+
 // Provision resolves the secrets.
 func (m *MessageBird) Provision(ctx caddy.Context) error {
-	switch {
-	case len(m.Secrets) == 0:
-		return errors.New("messagebird needs a secret")
-	case m.Tolerance < 0:
-		return errors.New("tolerance is negative")
-	case m.Tolerance == 0:
+	if err := m.Check(); err != nil {
+		return err
+	}
+	if m.Tolerance == 0 {
 		m.Tolerance = caddy.Duration(clockLeeway)
 	}
 	values, err := credential.Resolve("secret", m.Secrets, nil)

@@ -50,57 +50,54 @@ type Sender struct {
 	verifyTokens []secret.Value
 }
 
-// Provision compiles the sender's row and resolves the keys.
-func (s *Sender) Provision(ctx caddy.Context) error {
-	return s.provision(ctx, senders[s.name])
-}
-
-func (s *Sender) provision(ctx caddy.Context, r row) error {
-	s.row = r
-	if s.Tolerance != 0 {
-		switch {
-		case s.Tolerance < 0:
-			return errors.New("tolerance is negative")
-		case s.row.spec.Time != (signature.Time{}):
-			s.row.spec.Tolerance = time.Duration(s.Tolerance)
-		case s.row.clock.path != "":
-			s.row.clock.tolerance = time.Duration(s.Tolerance)
-		default:
-			return fmt.Errorf("%s signs no timestamp: it has no tolerance", s.name)
-		}
-	}
-	scheme, err := signature.Compile(s.row.spec)
+// Check refuses options that are missing, exclude each other, or say nothing to this sender.
+func (s *Sender) Check() error {
+	r, err := s.configured()
 	if err != nil {
 		return err
 	}
-	option, keys, other := "secret", s.Secrets, s.PublicKeys
-	if s.row.spec.Algorithm.Public() {
-		option, keys, other = "public_key", s.PublicKeys, s.Secrets
-	}
-	if len(keys) == 0 || len(other) > 0 {
-		return fmt.Errorf("%s takes %s, and needs at least one", s.name, option)
-	}
-	if s.keys, err = credential.Resolve(option, keys, s.row.spec.DecodeKey); err != nil {
-		return err
-	}
-	if !s.row.spec.Algorithm.Public() {
-		credential.WarnWeak(ctx.Logger(), option, s.keys)
-	}
-	if s.verifier, err = scheme.Verifier(s.keys); err != nil {
-		return err
-	}
-	return s.provisionChallenge()
+	_, err = newKeyring(s.name, r.spec, s.Secrets, s.PublicKeys)
+	return err
 }
 
-func (s *Sender) provisionChallenge() (err error) {
-	if s.AnswerChallenge && s.row.ask == nil && s.row.signed == nil {
-		return fmt.Errorf("%s has no challenge to answer", s.name)
+// configured gives the sender's row as the options have it, but for the keys, and refuses those that say nothing to it.
+func (s *Sender) configured() (row, error) {
+	r := senders[s.name]
+	switch {
+	case s.Tolerance == 0:
+	case s.Tolerance < 0:
+		return r, errors.New("tolerance is negative")
+	case r.spec.Time != (signature.Time{}):
+		r.spec.Tolerance = time.Duration(s.Tolerance)
+	case r.clock.path != "":
+		r.clock.tolerance = time.Duration(s.Tolerance)
+	default:
+		return r, fmt.Errorf("%s signs no timestamp: it has no tolerance", s.name)
 	}
-	if needs := s.row.verifyToken && s.AnswerChallenge; needs != (len(s.VerifyTokens) > 0) {
-		if needs {
-			return fmt.Errorf("answer_challenge of %s needs a verify_token", s.name)
-		}
-		return errors.New("verify_token is for meta with answer_challenge")
+	needs := r.verifyToken && s.AnswerChallenge
+	switch {
+	case s.AnswerChallenge && r.ask == nil && r.signed == nil:
+		return r, fmt.Errorf("%s has no challenge to answer", s.name)
+	case needs && len(s.VerifyTokens) == 0:
+		return r, fmt.Errorf("answer_challenge of %s needs a verify_token", s.name)
+	case !needs && len(s.VerifyTokens) > 0:
+		return r, errors.New("verify_token is for meta with answer_challenge")
+	}
+	_, err := credential.Written("verify_token", s.VerifyTokens, nil)
+	return r, err
+}
+
+// Provision compiles the sender's row and resolves the keys.
+func (s *Sender) Provision(ctx caddy.Context) (err error) {
+	if s.row, err = s.configured(); err != nil {
+		return err
+	}
+	ring, err := newKeyring(s.name, s.row.spec, s.Secrets, s.PublicKeys)
+	if err != nil {
+		return err
+	}
+	if s.verifier, s.keys, err = ring.open(ctx.Logger()); err != nil {
+		return err
 	}
 	s.verifyTokens, err = credential.Resolve("verify_token", s.VerifyTokens, nil)
 	return err

@@ -50,12 +50,23 @@ func sinchSpec() signature.Spec {
 	}
 }
 
-// Provision resolves the secrets.
-func (s *Sinch) Provision(ctx caddy.Context) error {
-	spec := sinchSpec()
+// Check refuses what lacks an account, or a secret of one.
+func (s *Sinch) Check() error {
+	if len(s.Accounts) == 0 {
+		return errors.New("sinch needs an account")
+	}
 	if s.Tolerance < 0 {
 		return errors.New("tolerance is negative")
 	}
+	return checkAccounts(s.Accounts, sinchSpec().DecodeKey)
+}
+
+// Provision resolves the secrets.
+func (s *Sinch) Provision(ctx caddy.Context) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	spec := sinchSpec()
 	if s.Tolerance != 0 {
 		spec.Tolerance = time.Duration(s.Tolerance)
 	}

@@ -5,9 +5,9 @@ import (
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
-	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/caddyauth/callbacks/caddyauth/internal/signature"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
+	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -41,56 +41,68 @@ func (StandardWebhooks) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision compiles the signatures under both sets of names, for the keys that there are.
-func (s *StandardWebhooks) Provision(ctx caddy.Context) error {
+// Check refuses options that are missing, or say nothing here.
+func (s *StandardWebhooks) Check() error {
 	if len(s.Secrets)+len(s.PublicKeys) == 0 {
 		return errors.New("standard_webhooks needs a secret or a public_key")
 	}
-	s.row, s.families = senders[s.name], nil
-	if s.Tolerance != 0 {
-		s.row.spec.Tolerance = time.Duration(s.Tolerance)
+	r, err := s.configured()
+	if err != nil {
+		return err
 	}
+	_, err = s.rings("Webhook", r.spec.Tolerance)
+	return err
+}
+
+// rings gives the signatures under the header names with this prefix: one for each kind of key that there is.
+func (s *StandardWebhooks) rings(prefix string, tolerance time.Duration) (rings []keyring, err error) {
+	v1, v1a := standardWebhooks(prefix), standardWebhooksKey(prefix)
+	v1.Tolerance, v1a.Tolerance = tolerance, tolerance
+	if len(s.Secrets) > 0 {
+		ring, err := newKeyring(s.name, v1, s.Secrets, nil)
+		if err != nil {
+			return nil, err
+		}
+		rings = append(rings, ring)
+	}
+	if len(s.PublicKeys) > 0 {
+		ring, err := newKeyring(s.name, v1a, nil, s.PublicKeys)
+		if err != nil {
+			return nil, err
+		}
+		rings = append(rings, ring)
+	}
+	return rings, nil
+}
+
+// Provision compiles the signatures under both sets of names, for the keys that there are.
+func (s *StandardWebhooks) Provision(ctx caddy.Context) (err error) {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	if s.row, err = s.configured(); err != nil {
+		return err
+	}
+	s.families = nil
+	logger := ctx.Logger()
 	for _, prefix := range []string{"Webhook", "Svix"} {
 		f := family{names: []string{prefix + "-Id", prefix + "-Timestamp", prefix + "-Signature"}}
-		if len(s.Secrets) > 0 {
-			if err := f.add(standardWebhooks(prefix), s.row.spec.Tolerance, "secret", s.Secrets); err != nil {
-				return err
-			}
-		}
-		if len(s.PublicKeys) > 0 {
-			if err := f.add(standardWebhooksKey(prefix), s.row.spec.Tolerance, "public_key", s.PublicKeys); err != nil {
-				return err
-			}
-		}
-		s.families = append(s.families, f)
-	}
-	if len(s.Secrets) > 0 {
-		values, err := credential.Resolve("secret", s.Secrets, s.row.spec.DecodeKey)
+		rings, err := s.rings(prefix, s.row.spec.Tolerance)
 		if err != nil {
 			return err
 		}
-		credential.WarnWeak(ctx.Logger(), "secret", values)
-	}
-	return s.provisionChallenge()
-}
-
-func (f *family) add(spec signature.Spec, tolerance time.Duration, option string, keys []credential.Secret) error {
-	spec.Tolerance = tolerance
-	scheme, err := signature.Compile(spec)
-	if err != nil {
-		return err
-	}
-	values, err := credential.Resolve(option, keys, spec.DecodeKey)
-	if err != nil {
-		return err
-	}
-	verifier, err := scheme.Verifier(values)
-	if err != nil {
-		return err
-	}
-	f.verifiers = append(f.verifiers, verifier)
-	for _, value := range values {
-		f.accounts = append(f.accounts, value.Fingerprint())
+		for _, ring := range rings {
+			verifier, values, err := ring.open(logger)
+			if err != nil {
+				return err
+			}
+			f.verifiers = append(f.verifiers, verifier)
+			for _, value := range values {
+				f.accounts = append(f.accounts, value.Fingerprint())
+			}
+		}
+		s.families = append(s.families, f)
+		logger = zap.NewNop() // the keys are the same: one warning is enough
 	}
 	return nil
 }

@@ -109,13 +109,25 @@ func (v *Vonage) Check() error {
 	case v.Header != "" && !httpguts.ValidHeaderFieldName(v.Header):
 		return fmt.Errorf("header: %q is not the name of a header", v.Header)
 	}
-	for i, account := range v.Accounts {
-		if slices.ContainsFunc(v.Accounts[:i], func(other Account) bool { return other.APIKey == account.APIKey }) {
-			return fmt.Errorf("account %s stands twice: all its secrets stand on one line", account.APIKey)
-		}
+	decode, err := v.decode()
+	if err != nil {
+		return err
 	}
-	_, err := credential.Labels("secret", v.Secrets)
-	return err
+	if _, err := credential.Written("secret", v.Secrets, decode); err != nil {
+		return err
+	}
+	return checkAccounts(v.Accounts, decode)
+}
+
+// decode gives what turns a secret as it is written into its bytes; nil: nothing has to.
+func (v *Vonage) decode() (func(string) ([]byte, error), error) {
+	switch v.SecretEncoding {
+	case "", "text":
+		return nil, nil
+	case "base64":
+		return base64.StdEncoding.Strict().DecodeString, nil
+	}
+	return nil, fmt.Errorf("secret_encoding is %q: it is text or base64", v.SecretEncoding)
 }
 
 // Provision resolves the secrets.
@@ -141,15 +153,10 @@ func (v *Vonage) Provision(ctx caddy.Context) error {
 	default:
 		return fmt.Errorf("payload_hash is %q: it is auto or off", v.PayloadHash)
 	}
-	var decode func(string) ([]byte, error)
-	switch v.SecretEncoding {
-	case "", "text":
-	case "base64":
-		decode = base64.StdEncoding.Strict().DecodeString
-	default:
-		return fmt.Errorf("secret_encoding is %q: it is text or base64", v.SecretEncoding)
+	decode, err := v.decode()
+	if err != nil {
+		return err
 	}
-
 	keys, err := v.resolveKeys(ctx.Logger(), decode)
 	if err != nil {
 		return err

@@ -59,7 +59,7 @@ func (v *VonageSMS) Check() error {
 	if len(v.Secrets) == 0 {
 		return errors.New("vonage_sms needs a secret")
 	}
-	_, err := credential.Labels("secret", v.Secrets)
+	_, err := credential.Written("secret", v.Secrets, nil)
 	return err
 }
 
