@@ -53,6 +53,16 @@ func Parse(d *caddyfile.Dispenser) (Secret, error) {
 	return s, nil
 }
 
+// Append is Parse for an option of which each line is one more of target.
+func Append(d *caddyfile.Dispenser, target *[]Secret) error {
+	s, err := Parse(d)
+	if err != nil {
+		return err
+	}
+	*target = append(*target, s)
+	return nil
+}
+
 // maxLabel is how many bytes a label may have.
 const maxLabel = 64
 

@@ -413,17 +413,9 @@ func (j *JWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (j *JWT) Option(d *caddyfile.Dispenser) (known bool, err error) {
 	switch d.Val() {
 	case "secret":
-		secret, err := credential.Parse(d)
-		if err != nil {
-			return true, err
-		}
-		j.Secrets = append(j.Secrets, secret)
+		return true, credential.Append(d, &j.Secrets)
 	case "public_key":
-		file, err := credential.Parse(d)
-		if err != nil {
-			return true, err
-		}
-		j.PublicKeys = append(j.PublicKeys, file)
+		return true, credential.Append(d, &j.PublicKeys)
 	case "jwks":
 		return true, credential.One(d, &j.JWKS)
 	case "openid_configuration":

@@ -73,18 +73,19 @@ func (a Account) labelled() []credential.Secret {
 	return secrets
 }
 
-// parseAccount reads a line `account <api_key> <secret>...`.
-func parseAccount(d *caddyfile.Dispenser) (Account, error) {
+// appendAccount reads a line `account <api_key> <secret>...` into one more of target.
+func appendAccount(d *caddyfile.Dispenser, target *[]Account) error {
 	args := d.RemainingArgs()
 	if len(args) < 2 {
-		return Account{}, d.Err("account takes an API key and one or more secrets")
+		return d.Err("account takes an API key and one or more secrets")
 	}
 	account := Account{APIKey: args[0]}
 	for _, value := range args[1:] {
 		if value == "" {
-			return Account{}, d.Err("account has an empty argument")
+			return d.Err("account has an empty argument")
 		}
 		account.Secrets = append(account.Secrets, credential.Secret{Value: value})
 	}
-	return account, nil
+	*target = append(*target, account)
+	return nil
 }

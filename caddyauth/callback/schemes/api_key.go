@@ -134,11 +134,9 @@ func (a *APIKey) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		case "key":
-			key, err := credential.Parse(d)
-			if err != nil {
+			if err := credential.Append(d, &a.Keys); err != nil {
 				return err
 			}
-			a.Keys = append(a.Keys, key)
 		default:
 			return d.Errf("unknown option '%s' of api_key", option)
 		}

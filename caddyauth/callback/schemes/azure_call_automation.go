@@ -113,27 +113,20 @@ func (a *AzureCallAutomation) Cleanup() error {
 //		leeway               <duration>
 //	}
 func (a *AzureCallAutomation) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its own name
-	if d.NextArg() {
-		return d.ArgErr()
+	return readBlock(d, a.option)
+}
+
+func (a *AzureCallAutomation) option(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); option {
+	case "audience":
+		return credential.Many(d, &a.Audiences)
+	case "openid_configuration":
+		return credential.One(d, &a.OpenIDConfiguration)
+	case "leeway":
+		return credential.Duration(d, &a.Leeway)
+	default:
+		return d.Errf("unknown option '%s' of azure_call_automation", option)
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
-		case "audience":
-			err = credential.Many(d, &a.Audiences)
-		case "openid_configuration":
-			err = credential.One(d, &a.OpenIDConfiguration)
-		case "leeway":
-			err = credential.Duration(d, &a.Leeway)
-		default:
-			err = d.Errf("unknown option '%s' of azure_call_automation", d.Val())
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Interface guards

@@ -156,30 +156,21 @@ func (e *Entra) checkToken(ctx context.Context, t *jose.Token) error {
 }
 
 // UnmarshalCaddyfile sets up the block from Caddyfile tokens. The syntax is with AzureEventGrid.
-func (e *Entra) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its own name
-	if d.NextArg() {
-		return d.ArgErr()
+func (e *Entra) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return readBlock(d, e.option) }
+
+func (e *Entra) option(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); option {
+	case "tenant":
+		return credential.One(d, &e.Tenant)
+	case "audience":
+		return credential.Many(d, &e.Audiences)
+	case "app_id":
+		return credential.One(d, &e.AppID)
+	case "openid_configuration":
+		return credential.One(d, &e.OpenIDConfiguration)
+	default:
+		return d.Errf("unknown option '%s' of entra", option)
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
-		case "tenant":
-			err = credential.One(d, &e.Tenant)
-		case "audience":
-			err = credential.Many(d, &e.Audiences)
-		case "app_id":
-			err = credential.One(d, &e.AppID)
-		case "openid_configuration":
-			err = credential.One(d, &e.OpenIDConfiguration)
-		default:
-			err = d.Errf("unknown option '%s' of entra", d.Val())
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Interface guard

@@ -124,9 +124,7 @@ func (a *AzureEventGrid) Verify(q *callback.Request) callback.Verdict {
 		if err == nil {
 			return accepted
 		}
-		refusal := callback.Refuse(err)
-		refusal.Key = accepted.Key
-		return refusal
+		return refused(accepted.Key, err)
 	}
 	if err := a.checkSubscription(q); err != nil {
 		return finish(err)
@@ -281,31 +279,24 @@ func (a *AzureEventGrid) Cleanup() error {
 //		allowed_rate <requests a minute>|*
 //	}
 func (a *AzureEventGrid) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its own name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
-		case "subscription":
-			err = credential.Many(d, &a.Subscriptions)
-		case "allowed_rate":
-			err = credential.One(d, &a.AllowedRate)
-		case "entra":
-			if a.Entra != nil {
-				return d.WrapErr(fmt.Errorf("entra: %w", credential.ErrRepeated))
-			}
-			a.Entra = new(Entra)
-			err = a.Entra.UnmarshalCaddyfile(d.NewFromNextSegment())
-		default:
-			err = d.Errf("unknown option '%s' of azure_event_grid", d.Val())
+	return readBlock(d, a.option)
+}
+
+func (a *AzureEventGrid) option(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); option {
+	case "subscription":
+		return credential.Many(d, &a.Subscriptions)
+	case "allowed_rate":
+		return credential.One(d, &a.AllowedRate)
+	case "entra":
+		if a.Entra != nil {
+			return d.WrapErr(fmt.Errorf("entra: %w", credential.ErrRepeated))
 		}
-		if err != nil {
-			return err
-		}
+		a.Entra = new(Entra)
+		return a.Entra.UnmarshalCaddyfile(d.NewFromNextSegment())
+	default:
+		return d.Errf("unknown option '%s' of azure_event_grid", option)
 	}
-	return nil
 }
 
 // Interface guards

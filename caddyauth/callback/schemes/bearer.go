@@ -49,11 +49,10 @@ func headerToken(q *callback.Request, header string) (string, error) {
 // tokenVerdict says what a token came to. A genuine token that is refused still names its key.
 func tokenVerdict(token *jose.Token, err error) callback.Verdict {
 	if err != nil {
-		v := callback.Refuse(err)
 		if token != nil {
-			v.Key = token.Key
+			return refused(token.Key, err)
 		}
-		return v
+		return callback.Refuse(err)
 	}
 	return callback.Verdict{
 		Reason: verdict.OK,

@@ -86,21 +86,12 @@ func (g *GitLab) Verify(q *callback.Request) callback.Verdict {
 //		secret <value> [<label>]
 //	}
 func (g *GitLab) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its own name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
+	return readBlock(d, func(d *caddyfile.Dispenser) error {
 		if d.Val() != "secret" {
 			return d.Errf("unknown option '%s' of gitlab", d.Val())
 		}
-		value, err := credential.Parse(d)
-		if err != nil {
-			return err
-		}
-		g.Secrets = append(g.Secrets, value)
-	}
-	return nil
+		return credential.Append(d, &g.Secrets)
+	})
 }
 
 // GitLabSigning accepts webhooks that GitLab signs with a signing token (`whsec_…`), as Standard Webhooks says. A

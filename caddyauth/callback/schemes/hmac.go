@@ -237,31 +237,14 @@ func (h *HMAC) Verify(q *callback.Request) callback.Verdict {
 //		tolerance       <duration>
 //		id              header <name>
 //	}
-func (h *HMAC) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its own name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := h.option(d); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (h *HMAC) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return readBlock(d, h.option) }
 
 func (h *HMAC) option(d *caddyfile.Dispenser) error {
 	switch option := d.Val(); option {
-	case "secret", "public_key":
-		value, err := credential.Parse(d)
-		if err != nil {
-			return err
-		}
-		if option == "secret" {
-			h.Secrets = append(h.Secrets, value)
-		} else {
-			h.PublicKeys = append(h.PublicKeys, value)
-		}
+	case "secret":
+		return credential.Append(d, &h.Secrets)
+	case "public_key":
+		return credential.Append(d, &h.PublicKeys)
 	case "secret_encoding":
 		return credential.OneOf(d, &h.SecretEncoding, "text", "base64", "hex", "whsec")
 	case "header":

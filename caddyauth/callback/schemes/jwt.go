@@ -127,22 +127,20 @@ func (j *JWT) Verify(q *callback.Request) callback.Verdict {
 	if j.MaxAge == 0 {
 		v.Until = t.Expires.Add(j.Skew())
 	}
-	if j.BodyHash != nil {
-		v.Then = func(body []byte) callback.Verdict {
-			claim, present := t.Claims.Get(j.BodyHash.Claim)
-			if !present && len(body) == 0 {
-				return v
-			}
-			text, ok := claim.Text()
-			if !ok || !isDigest(text, j.BodyHash.Encoding, sha256.Sum256(body)) {
-				refusal := callback.Refuse(verdict.Errorf(verdict.BodyMismatch, "claim %s", j.BodyHash.Claim))
-				refusal.Key = v.Key
-				return refusal
-			}
-			return v
-		}
+	if j.BodyHash == nil {
+		return v
 	}
-	return v
+	return overBody(v, func(body []byte) error {
+		claim, present := t.Claims.Get(j.BodyHash.Claim)
+		if !present && len(body) == 0 {
+			return nil
+		}
+		text, ok := claim.Text()
+		if !ok || !isDigest(text, j.BodyHash.Encoding, sha256.Sum256(body)) {
+			return verdict.Errorf(verdict.BodyMismatch, "claim %s", j.BodyHash.Claim)
+		}
+		return nil
+	})
 }
 
 // find returns the token from the one place where it may be.

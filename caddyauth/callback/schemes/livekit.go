@@ -117,16 +117,12 @@ func (l *LiveKit) Verify(q *callback.Request) callback.Verdict {
 	claim, _ := t.Claims.Get("sha256")
 	announced, ok := claim.Text()
 	if !ok || announced == "" {
-		refusal := callback.Refuse(verdict.Errorf(verdict.BadClaim, "the token has no sha256: it is not a webhook's"))
-		refusal.Key = accepted.Key
-		return refusal
+		return refused(accepted.Key, verdict.Errorf(verdict.BadClaim, "the token has no sha256: it is not a webhook's"))
 	}
 	accepted.Then = func(body []byte) callback.Verdict {
 		sum := sha256.Sum256(body)
 		if subtle.ConstantTimeCompare([]byte(base64.StdEncoding.EncodeToString(sum[:])), []byte(announced)) != 1 {
-			refusal := callback.Refuse(verdict.Errorf(verdict.BodyMismatch, "sha256 is not the hash of the body"))
-			refusal.Key = accepted.Key
-			return refusal
+			return refused(accepted.Key, verdict.Errorf(verdict.BodyMismatch, "sha256 is not the hash of the body"))
 		}
 		done := accepted
 		done.Then, done.ID = nil, hex.EncodeToString(sum[:])
@@ -141,28 +137,17 @@ func (l *LiveKit) Verify(q *callback.Request) callback.Verdict {
 //		account   <api_key> <secret>...
 //		tolerance <duration>
 //	}
-func (l *LiveKit) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its own name
-	if d.NextArg() {
-		return d.ArgErr()
+func (l *LiveKit) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return readBlock(d, l.option) }
+
+func (l *LiveKit) option(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); option {
+	case "account":
+		return appendAccount(d, &l.Accounts)
+	case "tolerance":
+		return credential.Duration(d, &l.Tolerance)
+	default:
+		return d.Errf("unknown option '%s' of livekit", option)
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch d.Val() {
-		case "account":
-			account, err := parseAccount(d)
-			if err != nil {
-				return err
-			}
-			l.Accounts = append(l.Accounts, account)
-		case "tolerance":
-			if err := credential.Duration(d, &l.Tolerance); err != nil {
-				return err
-			}
-		default:
-			return d.Errf("unknown option '%s' of livekit", d.Val())
-		}
-	}
-	return nil
 }
 
 // Interface guards

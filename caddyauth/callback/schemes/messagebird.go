@@ -107,17 +107,12 @@ func (m *MessageBird) Verify(q *callback.Request) callback.Verdict {
 		return accepted
 	}
 	accepted.User = accepted.Key
-	refuse := func(reason verdict.Reason, detail string) callback.Verdict {
-		refusal := callback.Refuse(verdict.Errorf(reason, "%s", detail))
-		refusal.Key = accepted.Key
-		return refusal
-	}
 	if t.ID == "" {
-		return refuse(verdict.BadClaim, "the token has no jti")
+		return refused(t.Key, verdict.Errorf(verdict.BadClaim, "the token has no jti"))
 	}
 	if t.Expires.After(q.Now.Add(messageBirdWindow)) {
 		// The id of a longer-lived one would be forgotten before it expires.
-		return refuse(verdict.BadClaim, "the token lives longer than MessageBird's do")
+		return refused(t.Key, verdict.Errorf(verdict.BadClaim, "the token lives longer than MessageBird's do"))
 	}
 	hash, _ := t.Claims.Get("url_hash")
 	held := false
@@ -125,18 +120,15 @@ func (m *MessageBird) Verify(q *callback.Request) callback.Verdict {
 		held = isLowerHexDigest(hash, sha256.Sum256([]byte(address))) || held
 	}
 	if !held {
-		return refuse(verdict.BadClaim, "url_hash is not that of the public URL")
+		return refused(t.Key, verdict.Errorf(verdict.BadClaim, "url_hash is not that of the public URL"))
 	}
 	payload, present := t.Claims.Get("payload_hash")
-	accepted.Then = func(body []byte) callback.Verdict {
+	return overBody(accepted, func(body []byte) error {
 		if (present || len(body) > 0) && !isLowerHexDigest(payload, sha256.Sum256(body)) {
-			return refuse(verdict.BodyMismatch, "payload_hash is not that of the body")
+			return verdict.Errorf(verdict.BodyMismatch, "payload_hash is not that of the body")
 		}
-		done := accepted
-		done.Then = nil
-		return done
-	}
-	return accepted
+		return nil
+	})
 }
 
 // UnmarshalCaddyfile sets up the scheme from Caddyfile tokens. Syntax:
@@ -145,28 +137,17 @@ func (m *MessageBird) Verify(q *callback.Request) callback.Verdict {
 //		secret    <value> [<label>]
 //		tolerance <duration>
 //	}
-func (m *MessageBird) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its own name
-	if d.NextArg() {
-		return d.ArgErr()
+func (m *MessageBird) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return readBlock(d, m.option) }
+
+func (m *MessageBird) option(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); option {
+	case "secret":
+		return credential.Append(d, &m.Secrets)
+	case "tolerance":
+		return credential.Duration(d, &m.Tolerance)
+	default:
+		return d.Errf("unknown option '%s' of messagebird", option)
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch d.Val() {
-		case "secret":
-			value, err := credential.Parse(d)
-			if err != nil {
-				return err
-			}
-			m.Secrets = append(m.Secrets, value)
-		case "tolerance":
-			if err := credential.Duration(d, &m.Tolerance); err != nil {
-				return err
-			}
-		default:
-			return d.Errf("unknown option '%s' of messagebird", d.Val())
-		}
-	}
-	return nil
 }
 
 // Interface guards

@@ -59,14 +59,7 @@ func (o *OAuth2) Verify(q *callback.Request) callback.Verdict {
 	// A token of the client itself may have no subject, or the client as subject (RFC 9068 §2.2).
 	v.User = firstText(t, "sub", "client_id", "azp", "appid")
 	if isForm(q.HTTP) {
-		v.Then = func(body []byte) callback.Verdict {
-			if err := noTokenIn(body); err != nil {
-				refusal := callback.Refuse(err)
-				refusal.Key = v.Key
-				return refusal
-			}
-			return v
-		}
+		return overBody(v, noTokenIn)
 	}
 	return v
 }

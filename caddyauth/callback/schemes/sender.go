@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -154,21 +153,16 @@ func (s *Sender) finish(q *callback.Request, body []byte, match signature.Match,
 	if !accepted.OK() {
 		return accepted
 	}
-	refuse := func(err error) callback.Verdict {
-		refusal := callback.Refuse(err)
-		refusal.Key = accepted.Key
-		return refusal
-	}
 	if s.row.signsTokens && plainToken(string(body)) == nil {
-		return refuse(verdict.Errorf(verdict.BadSignature, "the body is a token, as challenges have them: anybody can have one signed"))
+		return refused(accepted.Key, verdict.Errorf(verdict.BadSignature, "the body is a token, as challenges have them: anybody can have one signed"))
 	}
 	if err := s.row.clock.check(body, q.Now); err != nil {
-		return refuse(err)
+		return refused(accepted.Key, err)
 	}
 	if s.AnswerChallenge && s.row.signed != nil {
 		answer, err := s.row.signed(q, body, match.Key)
 		if err != nil {
-			return refuse(err)
+			return refused(accepted.Key, err)
 		}
 		accepted.Answer = answer
 	}
@@ -267,39 +261,20 @@ func (c bodyClock) check(body []byte, now time.Time) error {
 //		answer_challenge
 //		verify_token     <value> [<label>]
 //	}
-func (s *Sender) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its own name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := s.option(d); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (s *Sender) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return readBlock(d, s.option) }
 
 func (s *Sender) option(d *caddyfile.Dispenser) error {
-	switch option := d.Val(); {
-	case option == "tolerance":
+	switch option := d.Val(); option {
+	case "secret":
+		return credential.Append(d, &s.Secrets)
+	case "public_key":
+		return credential.Append(d, &s.PublicKeys)
+	case "tolerance":
 		return credential.Duration(d, &s.Tolerance)
-	case option == "answer_challenge":
+	case "answer_challenge":
 		return credential.Flag(d, &s.AnswerChallenge)
-	case slices.Contains([]string{"secret", "public_key", "verify_token"}, option):
-		value, err := credential.Parse(d)
-		if err != nil {
-			return err
-		}
-		switch option {
-		case "secret":
-			s.Secrets = append(s.Secrets, value)
-		case "public_key":
-			s.PublicKeys = append(s.PublicKeys, value)
-		default:
-			s.VerifyTokens = append(s.VerifyTokens, value)
-		}
-		return nil
+	case "verify_token":
+		return credential.Append(d, &s.VerifyTokens)
 	default:
 		return d.Errf("unknown option '%s' of %s", option, s.name)
 	}

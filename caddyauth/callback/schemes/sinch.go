@@ -139,28 +139,17 @@ func (s *Sinch) Verify(q *callback.Request) callback.Verdict {
 //		account   <application_key> <secret>...
 //		tolerance <duration>
 //	}
-func (s *Sinch) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its own name
-	if d.NextArg() {
-		return d.ArgErr()
+func (s *Sinch) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return readBlock(d, s.option) }
+
+func (s *Sinch) option(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); option {
+	case "account":
+		return appendAccount(d, &s.Accounts)
+	case "tolerance":
+		return credential.Duration(d, &s.Tolerance)
+	default:
+		return d.Errf("unknown option '%s' of sinch", option)
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch option := d.Val(); option {
-		case "account":
-			account, err := parseAccount(d)
-			if err != nil {
-				return err
-			}
-			s.Accounts = append(s.Accounts, account)
-		case "tolerance":
-			if err := credential.Duration(d, &s.Tolerance); err != nil {
-				return err
-			}
-		default:
-			return d.Errf("unknown option '%s' of sinch", option)
-		}
-	}
-	return nil
 }
 
 // Interface guards

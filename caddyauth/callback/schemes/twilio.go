@@ -2,8 +2,6 @@ package schemes
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/internal/signature"
@@ -75,18 +73,12 @@ func (t *Twilio) Verify(q *callback.Request) callback.Verdict {
 	if !accepted.OK() {
 		return accepted
 	}
-	accepted.Then = func(body []byte) callback.Verdict {
-		sum := sha256.Sum256(body)
-		if subtle.ConstantTimeCompare([]byte(hex.EncodeToString(sum[:])), []byte(announced)) != 1 {
-			refusal := callback.Refuse(verdict.Errorf(verdict.BodyMismatch, "%s is not the hash of the body", twilioBody))
-			refusal.Key = accepted.Key
-			return refusal
+	return overBody(accepted, func(body []byte) error {
+		if !isLowerHex(announced, sha256.Sum256(body)) {
+			return verdict.Errorf(verdict.BodyMismatch, "%s is not the hash of the body", twilioBody)
 		}
-		done := accepted
-		done.Then = nil
-		return done
-	}
-	return accepted
+		return nil
+	})
 }
 
 // Interface guards

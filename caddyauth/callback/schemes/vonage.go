@@ -240,9 +240,7 @@ func (v *Vonage) Verify(q *callback.Request) callback.Verdict {
 		return accepted
 	}
 	refuse := func(reason verdict.Reason, detail string) callback.Verdict {
-		refusal := callback.Refuse(verdict.Errorf(reason, "%s", detail))
-		refusal.Key = t.Key
-		return refusal
+		return refused(t.Key, verdict.Errorf(reason, "%s", detail))
 	}
 
 	accepted.User = accepted.Key
@@ -404,33 +402,14 @@ func appendJSONString(object []byte, text string) []byte {
 //		secret_encoding text|base64
 //		unsigned_status 401|503
 //	}
-func (v *Vonage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its own name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := v.option(d); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (v *Vonage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return readBlock(d, v.option) }
 
 func (v *Vonage) option(d *caddyfile.Dispenser) error {
 	switch option := d.Val(); option {
 	case "secret":
-		secret, err := credential.Parse(d)
-		if err != nil {
-			return err
-		}
-		v.Secrets = append(v.Secrets, secret)
+		return credential.Append(d, &v.Secrets)
 	case "account":
-		account, err := parseAccount(d)
-		if err != nil {
-			return err
-		}
-		v.Accounts = append(v.Accounts, account)
+		return appendAccount(d, &v.Accounts)
 	case "application_id":
 		return credential.Many(d, &v.ApplicationIDs)
 	case "max_age":

@@ -159,9 +159,7 @@ func (v *VonageSMS) verify(now time.Time) func(vonagesms.Parameters, error) call
 			accepted.User, accepted.Account = apiKey, apiKey
 		}
 		if err := fresh(parameters[vonagesms.TimestampName], now, time.Duration(v.MaxAge)); err != nil {
-			refusal := callback.Refuse(err)
-			refusal.Key = label
-			return refusal
+			return refused(label, err)
 		}
 		return accepted
 	}
@@ -228,11 +226,9 @@ func (v *VonageSMS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch option := d.Val(); option {
 		case "secret":
-			value, err := credential.Parse(d)
-			if err != nil {
+			if err := credential.Append(d, &v.Secrets); err != nil {
 				return err
 			}
-			v.Secrets = append(v.Secrets, value)
 		case "method":
 			if err := credential.OneOf(d, &v.Method, vonagesms.Methods()...); err != nil {
 				return err
