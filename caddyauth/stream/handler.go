@@ -123,6 +123,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if len(h.Rules) == 0 && h.policy.allow {
 		h.logger.Warn("no rules and fallback allow: every client is allowed", zap.String("dialect", h.name))
 	}
+	if len(h.Rules) == 0 && h.Fallback == "" && !h.ReportOnly {
+		h.logger.Warn("no rules and no fallback: every client is denied", zap.String("dialect", h.name))
+	}
 	if h.ReportOnly {
 		h.logger.Warn("report_only: every client is allowed", zap.String("dialect", h.name))
 	}

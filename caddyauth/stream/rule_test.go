@@ -268,10 +268,14 @@ func TestPlaceholdersAndAccessLog(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	bed := testbed.New(t, site(handle("/a", "icecast", "fallback allow")+handle("/b", "icecast", "report_only")))
-	for _, want := range []string{"no rules and fallback allow: every client is allowed", "report_only: every client is allowed"} {
-		if len(bed.Logs.Lines(t, want)) != 1 {
-			t.Errorf("no warning: %s", want)
+	bed := testbed.New(t, site(handle("/a", "icecast", "fallback allow")+handle("/b", "icecast", "report_only")+
+		handle("/c", "icecast", "")+handle("/d", "icecast", "fallback deny")+handle("/e", "icecast", "allow")))
+	for _, want := range []string{
+		"no rules and fallback allow: every client is allowed", "report_only: every client is allowed",
+		"no rules and no fallback: every client is denied", // of /c alone: the others say what they mean
+	} {
+		if lines := bed.Logs.Lines(t, want); len(lines) != 1 || lines[0]["level"] != "warn" {
+			t.Errorf("%s: warned as %v", want, lines)
 		}
 	}
 	allowedIcecast(t, bed.Do(t, listen("/b", "/jazz")))
