@@ -149,6 +149,43 @@ func TestWhatAPlaceholderStandsForIsNotAskedWhileTheCaddyfileIsRead(t *testing.T
 	}
 }
 
+// A token, a rule or a path of stream_auth that could never hold is told in the same way: with the line where it begins.
+func TestStreamOptionsThatCouldNeverHoldAreRefusedWithTheirLine(t *testing.T) {
+	const secret = "{env.UNSET}"
+	for _, c := range []struct{ dialect, line, says string }{
+		{"icecast", "token", "jwt, oauth2, static and signed"},
+		{"icecast", "token valid {\nsigned " + secret + "\n}", "named valid"},
+		{"icecast", "token {\nsigned " + secret + "\nstatic " + secret + "\n}", "jwt, oauth2, static and signed"},
+		{"icecast", "token {\nsigned " + secret + "\nstream_claim s\n}", "stream_claim"},
+		{"icecast", "token {\nstatic " + secret + "\nany_stream\n}", "any_stream"},
+		{"srs", "token {\nfrom password\nsigned " + secret + "\n}", "password"},
+		{"srs", "token {\nfrom query t\nfrom query t\nsigned " + secret + "\n}", "twice"},
+		{"srs", "token {\njwt {\nalgorithm HS256\n}\n}", "secret, public_key, jwks or openid_configuration"},
+		{"srs", "token {\noauth2 {\naudience a\n}\n}", "issuer, jwks or introspection"},
+		{"srs", "token a {\nsigned " + secret + "\n}", "two tokens"},
+		{"srs", "deny members {\napp a\n}", "rule members"},
+		{"srs", "deny fallback {\napp a\n}", "rule fallback"},
+		{"http", "path /hls/*", "{stream}"},
+		{"http", "path /hls/{stream} read", "read"},
+	} {
+		t.Run(c.dialect+" "+c.says, func(t *testing.T) {
+			before := "token a {\nsigned " + secret + "\n}\nallow members {\napp a\n}\n" // lines 3 to 8
+			text := "http:// {\nstream_auth " + c.dialect + " {\n" + before + c.line + "\n}\n}\n"
+			_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "/etc/caddy/hooks.conf"})
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			line := ":9"
+			if inner := strings.Contains(c.line, "jwt {") || strings.Contains(c.line, "oauth2 {"); inner {
+				line = ":10"
+			}
+			if text := err.Error(); !strings.Contains(text, c.says) || !strings.HasSuffix(text, ", at /etc/caddy/hooks.conf"+line) {
+				t.Errorf("no line, or no word of %s: %s", c.says, text)
+			}
+		})
+	}
+}
+
 // read adapts a Caddyfile of the name /etc/caddy/hooks.conf whose line 4 begins a scheme.
 func read(scheme, options string) (string, error) {
 	text := "http:// {\ncallback_auth {\nip_range private_ranges\n" + scheme + " {\n" + options + "\n}\n}\n}\n"

@@ -1,8 +1,6 @@
 package stream
 
 import (
-	"fmt"
-
 	"github.com/caddyauth/callbacks/caddyauth/credential"
 
 	"github.com/caddyserver/caddy/v2"
@@ -68,7 +66,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	own, _ := module.(OptionParser)
-	var places []caddyfile.Dispenser // where each rule stands
+	var tokenAt, ruleAt []caddyfile.Dispenser // where each stands
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if own != nil {
 			known, err := own.ParseOption(d)
@@ -83,13 +81,21 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if err := h.option(d); err != nil {
 			return err
 		}
-		if len(h.Rules) > len(places) {
-			places = append(places, place)
+		if len(h.Tokens) > len(tokenAt) {
+			tokenAt = append(tokenAt, place)
+		}
+		if len(h.Rules) > len(ruleAt) {
+			ruleAt = append(ruleAt, place)
 		}
 	}
-	for i, rule := range h.Rules { // now that all tokens are known
-		if err := rule.check(dialect.Can(), h.Tokens); err != nil {
-			return places[i].WrapErr(fmt.Errorf("rule %s: %w", rule.label(i), err))
+	for i := range h.Tokens {
+		if err := checkToken(i, h.Tokens, dialect.Can()); err != nil {
+			return tokenAt[i].WrapErr(err)
+		}
+	}
+	for i := range h.Rules { // now that all tokens are known
+		if err := checkRule(i, h.Rules, h.Tokens, dialect.Can()); err != nil {
+			return ruleAt[i].WrapErr(err)
 		}
 	}
 	var warnings []caddyconfig.Warning

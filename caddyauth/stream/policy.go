@@ -37,38 +37,60 @@ type policy struct {
 
 // provision compiles tokens and rules for a server that is able to do what ability says.
 func (p *policy) provision(ctx caddy.Context, ability Ability) error {
-	names := make(map[string]bool)
-	for _, t := range p.tokens {
+	for i, t := range p.tokens {
 		if t == nil {
 			return errors.New("a token that is null")
 		}
-		if names[t.Name] {
-			return fmt.Errorf("two tokens are named '%s': rules could not tell them apart", t.Name)
+		if err := checkToken(i, p.tokens, ability); err != nil {
+			return err
 		}
-		names[t.Name] = true
 		if err := t.provision(ctx, ability); err != nil {
-			if t.Name == "" {
-				return fmt.Errorf("token: %w", err)
-			}
-			return fmt.Errorf("token %s: %w", t.Name, err)
+			return fmt.Errorf("%s: %w", t.label(), err)
 		}
 	}
-	labels := map[string]bool{fallbackName: true}
 	for i, rule := range p.rules {
 		if rule == nil {
 			return errors.New("a rule that is null")
 		}
-		label := rule.label(i)
-		if labels[label] {
-			return fmt.Errorf("rule %s: the name stands for something else already", label)
+		if err := checkRule(i, p.rules, p.tokens, ability); err != nil {
+			return err
 		}
-		labels[label], rule.known = true, label
-		if err := rule.provision(ability, p.tokens); err != nil {
-			return fmt.Errorf("rule %s: %w", label, err)
+		rule.known = rule.label(i)
+		if err := rule.Conditions.provision(); err != nil {
+			return fmt.Errorf("rule %s: %w", rule.known, err)
 		}
 		p.waits = p.waits || rule.waits()
 	}
 	p.waits = p.waits || slices.ContainsFunc(p.tokens, (*Token).waits)
+	return nil
+}
+
+// checkToken refuses the token at the place i where it could not hold, or be told from those before it. It looks at nothing
+// that a placeholder stands for, and so is for the Caddyfile too, where it is known which line is wrong.
+func checkToken(i int, tokens []*Token, ability Ability) error {
+	t := tokens[i]
+	if slices.ContainsFunc(tokens[:i], func(other *Token) bool { return other.Name == t.Name }) {
+		return fmt.Errorf("two tokens are named '%s': rules could not tell them apart", t.Name)
+	}
+	if err := t.checkOptions(ability); err != nil {
+		return fmt.Errorf("%s: %w", t.label(), err)
+	}
+	return nil
+}
+
+// checkRule is the same for a rule.
+func checkRule(i int, rules []*Rule, tokens []*Token, ability Ability) error {
+	label := rules[i].label(i)
+	taken := label == fallbackName
+	for before, other := range rules[:i] {
+		taken = taken || other.label(before) == label
+	}
+	if taken {
+		return fmt.Errorf("rule %s: the name stands for something else already", label)
+	}
+	if err := rules[i].check(ability, tokens); err != nil {
+		return fmt.Errorf("rule %s: %w", label, err)
+	}
 	return nil
 }
 

@@ -42,14 +42,6 @@ func (r *Rule) waits() bool { return r.checker != nil || r.MaxSessions != nil ||
 // denies says which of the two actions the rule has.
 func (r *Rule) denies() bool { return r.Action == "deny" }
 
-// provision compiles the rule.
-func (r *Rule) provision(ability Ability, tokens []*Token) error {
-	if err := r.check(ability, tokens); err != nil {
-		return err
-	}
-	return r.Conditions.provision()
-}
-
 // check refuses a rule that the server could not carry out: it would be silence where somebody wrote a rule. It compiles
 // what holds no placeholder of the config, and so is for the Caddyfile too, where it is known which line is wrong.
 func (r *Rule) check(ability Ability, tokens []*Token) error {

@@ -75,30 +75,65 @@ type accepted struct {
 	presented string
 }
 
-// provision resolves the token's secrets and refuses what could not hold with a server that is able to do what ability
-// says.
-func (t *Token) provision(ctx caddy.Context, ability Ability) error {
+// checkOptions refuses what could not hold with a server that is able to do what ability says.
+func (t *Token) checkOptions(ability Ability) error {
+	claims := t.JWT != nil || t.OAuth2 != nil
 	switch {
 	case t.Name == "valid" || t.Name == "absent":
 		return fmt.Errorf("a token cannot be named %s: the word has a meaning of its own", t.Name)
 	case howMany(t.JWT != nil, t.OAuth2 != nil, len(t.Static) > 0, len(t.Signed) > 0) != 1:
 		return errors.New("needs one of jwt, oauth2, static and signed")
-	case t.JWT != nil:
-		if err := t.JWT.Provision(ctx); err != nil {
-			return fmt.Errorf("jwt: %w", err)
-		}
-	case t.OAuth2 != nil:
-		if err := t.OAuth2.Provision(ctx); err != nil {
-			return fmt.Errorf("oauth2: %w", err)
-		}
-	case t.StreamClaim != "" || t.ModeClaim != "" || t.IPClaim != "":
+	case !claims && (t.StreamClaim != "" || t.ModeClaim != "" || t.IPClaim != ""):
 		return errors.New("only tokens of jwt and oauth2 carry claims: stream_claim, mode_claim and ip_claim say nothing about others")
-	}
-	switch {
 	case t.AnyStream && len(t.Static) > 0:
 		return errors.New("static tokens name no stream: any_stream says nothing about them")
 	case t.StreamClaim == mediaMTXClaim && (t.ModeClaim != "" || t.AnyStream):
 		return errors.New("the claim " + mediaMTXClaim + " says what a token is good for: it goes without mode_claim and any_stream")
+	}
+	sources := t.sources(ability)
+	for i, source := range sources {
+		if err := source.check(ability); err != nil {
+			return fmt.Errorf("from: %w", err)
+		}
+		if slices.Contains(sources[:i], source) {
+			return fmt.Errorf("from %s %s stands twice", source.From, source.Name)
+		}
+	}
+	if _, err := credential.Written("static", t.fixed(), nil); err != nil {
+		return err
+	}
+	_, err := credential.Written("signed", t.Signed, nil)
+	return err
+}
+
+// sources gives the places for the credential: those of the options, else the dialect's usual ones.
+func (t *Token) sources(ability Ability) []Source {
+	if len(t.From) == 0 {
+		return ability.Sources
+	}
+	return t.From
+}
+
+// fixed gives the fixed tokens as secrets.
+func (t *Token) fixed() []credential.Secret {
+	fixed := make([]credential.Secret, len(t.Static))
+	for i, value := range t.Static {
+		fixed[i].Value = value
+	}
+	return fixed
+}
+
+// provision resolves the token's keys and secrets, once its options have been checked.
+func (t *Token) provision(ctx caddy.Context, ability Ability) error {
+	if t.JWT != nil {
+		if err := t.JWT.Provision(ctx); err != nil {
+			return fmt.Errorf("jwt: %w", err)
+		}
+	}
+	if t.OAuth2 != nil {
+		if err := t.OAuth2.Provision(ctx); err != nil {
+			return fmt.Errorf("oauth2: %w", err)
+		}
 	}
 	if err := t.provisionSecrets(ctx); err != nil {
 		return err
@@ -108,17 +143,7 @@ func (t *Token) provision(ctx caddy.Context, ability Ability) error {
 			*target = usual
 		}
 	}
-	if len(t.From) == 0 {
-		t.From = ability.Sources
-	}
-	for i, source := range t.From {
-		if err := source.check(ability); err != nil {
-			return fmt.Errorf("from: %w", err)
-		}
-		if slices.Contains(t.From[:i], source) {
-			return fmt.Errorf("from %s %s stands twice", source.From, source.Name)
-		}
-	}
+	t.From = t.sources(ability)
 	return nil
 }
 
@@ -141,13 +166,8 @@ func (t *Token) cleanup() error {
 }
 
 // provisionSecrets resolves fixed tokens, and the secrets of short ones.
-func (t *Token) provisionSecrets(ctx caddy.Context) error {
-	fixed := make([]credential.Secret, len(t.Static))
-	for i, value := range t.Static {
-		fixed[i].Value = value
-	}
-	var err error
-	if t.static, err = credential.Resolve("static", fixed, nil); err != nil {
+func (t *Token) provisionSecrets(ctx caddy.Context) (err error) {
+	if t.static, err = credential.Resolve("static", t.fixed(), nil); err != nil {
 		return err
 	}
 	credential.WarnWeak(ctx.Logger(), "static token", t.static)

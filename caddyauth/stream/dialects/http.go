@@ -312,6 +312,9 @@ func (h *HTTP) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		if len(args) == 2 {
 			path.Mode = args[1]
 		}
+		if _, err := compilePath(path); err != nil {
+			return true, d.WrapErr(fmt.Errorf("path %s: %w", path.Path, err))
+		}
 		h.Paths = append(h.Paths, path)
 		return true, nil
 	case "realm":
