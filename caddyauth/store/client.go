@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -37,10 +38,33 @@ const (
 // client is a connection pool of go-redis, to one server or to a cluster.
 type client struct {
 	redis.UniversalClient
+	server  server
+	timeout time.Duration
+
+	asked  sync.RWMutex // read-locked while the server is asked
+	closed bool
 }
 
-// Destruct implements caddy.Destructor.
-func (c client) Destruct() error { return c.Close() }
+// Destruct implements caddy.Destructor. It waits for answers that are still to come, for as long as the timeout.
+func (c *client) Destruct() error {
+	c.asked.Lock()
+	defer c.asked.Unlock()
+	c.closed = true
+	return c.Close()
+}
+
+// run runs a script on the server. Caddy cleans a config up while requests of it are still under way, so the last words
+// of those, such as that a message was delivered, may come when the pool is closed: they get a connection of their own.
+func (c *client) run(ctx context.Context, script *redis.Script, key string, args ...any) (any, error) {
+	c.asked.RLock()
+	defer c.asked.RUnlock()
+	if c.closed {
+		own := newClient(c.server, c.timeout)
+		defer func() { _ = own.Close() }()
+		return script.Run(ctx, own, []string{key}, args...).Result()
+	}
+	return script.Run(ctx, c, []string{key}, args...).Result()
+}
 
 // clientKey is a digest of everything that shapes a client, secrets included, so that no secret is a key in clear.
 type clientKey [32]byte
@@ -54,7 +78,8 @@ func newClientKey(s server, timeout time.Duration) clientKey {
 
 // newClient makes a client that does nothing until it is asked. There are no retries: the answer is due within timeout,
 // and who asks again is the sender.
-func newClient(s server, timeout time.Duration) client {
+func newClient(s server, timeout time.Duration) *client {
+	c := &client{server: s, timeout: timeout}
 	options := &redis.UniversalOptions{
 		Addrs:                 s.addrs,
 		IsClusterMode:         s.cluster,
@@ -85,9 +110,11 @@ func newClient(s server, timeout time.Duration) client {
 		cluster := options.Cluster()
 		cluster.ClusterStateReloadInterval = clusterRefresh
 		cluster.DisableRoutingPolicies = true // each call names its key: there is no need to ask the server about commands
-		return client{redis.NewClusterClient(cluster)}
+		c.UniversalClient = redis.NewClusterClient(cluster)
+	} else {
+		c.UniversalClient = redis.NewClient(options.Simple())
 	}
-	return client{redis.NewClient(options.Simple())}
+	return c
 }
 
 // dialer connects over TCP or a socket, with TLS where the URL says so, and bounds what the server may answer.

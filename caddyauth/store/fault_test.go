@@ -370,7 +370,7 @@ func TestAServerThatForgetsItsScriptsIsToldThemAgain(t *testing.T) {
 	server := miniredis.RunT(t)
 	r := testRedis(t, "redis://"+server.Addr(), "", 5*time.Second)
 	mustReserve(t, r, testKey(1), true)
-	if err := r.client.(client).ScriptFlush(t.Context()).Err(); err != nil {
+	if err := r.client.ScriptFlush(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	mustReserve(t, r, testKey(1), false)

@@ -211,7 +211,7 @@ func TestARealRedisForgetsByItself(t *testing.T) {
 		return err == nil && granted
 	})
 	// Everything that is left has an end.
-	c := r.client.(client)
+	c := r.client
 	keys, err := c.Keys(t.Context(), "*").Result()
 	if err != nil || len(keys) != 2 {
 		t.Fatalf("keys %q, error %v", keys, err)
@@ -323,7 +323,7 @@ func attackCases(t *testing.T, first *Redis, another func() *Redis) {
 		mustReserve(t, first, Key("vonage", "A", "jti"), false)
 	})
 	t.Run("something else under our key is an error", func(t *testing.T) {
-		c := first.client.(client)
+		c := first.client
 		key := Key(t.Name())
 		if err := firstError(c.RPush(t.Context(), first.id(key), "x").Err(), c.Set(t.Context(), first.group(key), "x", 0).Err()); err != nil {
 			t.Fatal(err)

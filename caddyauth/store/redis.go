@@ -55,7 +55,7 @@ type Redis struct {
 
 	prefix    string // resolved
 	clientKey clientKey
-	client    redis.Scripter
+	client    *client
 	holds     bool // whether Cleanup has the client to give up
 }
 
@@ -93,7 +93,7 @@ func (r *Redis) Provision(caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	r.clientKey, r.client, r.holds = key, value.(client), true
+	r.clientKey, r.client, r.holds = key, value.(*client), true
 	return nil
 }
 
@@ -171,7 +171,7 @@ func (r *Redis) run(ctx context.Context, script *redis.Script, key string, args 
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	nonce := NewOwner().String()
-	reply, err := script.Run(ctx, r.client, []string{key}, append(args, nonce)...).Result()
+	reply, err := r.client.run(ctx, script, key, append(args, nonce)...)
 	if err != nil {
 		return 0, describe(err, timeout)
 	}

@@ -38,7 +38,6 @@ func testRedis(t *testing.T, url, prefix string, timeout time.Duration) *Redis {
 func age(t *testing.T, r *Redis, d time.Duration) {
 	t.Helper()
 	ctx := context.Background()
-	client := r.client.(client)
 	older := func(ctx context.Context, c redis.Cmdable) error {
 		keys, err := c.Keys(ctx, r.prefix+"*").Result()
 		for _, key := range keys {
@@ -56,10 +55,10 @@ func age(t *testing.T, r *Redis, d time.Duration) {
 		return err
 	}
 	var err error
-	if cluster, ok := client.UniversalClient.(*redis.ClusterClient); ok {
+	if cluster, ok := r.client.UniversalClient.(*redis.ClusterClient); ok {
 		err = cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return older(ctx, c) })
 	} else {
-		err = older(ctx, client)
+		err = older(ctx, r.client)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +82,7 @@ func TestOneClientForEachConfiguration(t *testing.T) {
 	mustReserve(t, other, testKey(1), true)
 	mustReserve(t, first, testKey(1), false)
 
-	key, open := first.clientKey, first.client.(client)
+	key, open := first.clientKey, first.client
 	if err := first.Cleanup(); err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +95,62 @@ func TestOneClientForEachConfiguration(t *testing.T) {
 	}
 	if err := open.Ping(t.Context()).Err(); !errors.Is(err, redis.ErrClosed) {
 		t.Errorf("a client that nobody uses is not closed: %v", err)
+	}
+}
+
+// Caddy cleans a config up while requests of it are still under way. What they tell the store is carried out all the same.
+func TestTheLastWordsOfAConfigReachTheServer(t *testing.T) {
+	server := miniredis.RunT(t)
+	r := testRedis(t, "redis://"+server.Addr(), "", 5*time.Second)
+	owner := NewOwner()
+	if fresh, err := isFresh(r.Reserve(t.Context(), testKey(1), owner, time.Hour)); err != nil || !fresh {
+		t.Fatal(fresh, err)
+	}
+	mustReserve(t, r, testKey(2), true)
+	if granted, err := r.Acquire(t.Context(), testKey(3), testKey(4), 1, time.Hour); err != nil || !granted {
+		t.Fatal(granted, err)
+	}
+	if err := r.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	if err := firstError(r.Release(t.Context(), testKey(1), owner), r.Keep(t.Context(), testKey(2), time.Hour), r.Leave(t.Context(), testKey(3), testKey(4))); err != nil {
+		t.Error(err)
+	}
+	if owner, err := server.Get(r.id(testKey(2))); owner != kept.String() || err != nil {
+		t.Errorf("the id is held by %q, error %v", owner, err)
+	}
+	if keys := server.Keys(); len(keys) != 1 {
+		t.Errorf("%d keys are left", len(keys))
+	}
+	eventually(t, "no connection is left", func() bool { return server.CurrentConnectionCount() == 0 })
+}
+
+// What the server is asked at that moment is answered.
+func TestACleanupBreaksNoAnswerOff(t *testing.T) {
+	asked, late := make(chan struct{}), make(chan struct{})
+	server := serveFake(t, "tcp", "127.0.0.1:0", func(command []string) (string, bool) {
+		if strings.HasPrefix(strings.ToUpper(command[0]), "EVAL") {
+			close(asked)
+			<-late
+		}
+		return honest(1)(command)
+	})
+	r := testRedis(t, "redis://"+server.listener.Addr().String(), "", 20*time.Second)
+	answered := make(chan error)
+	go func() {
+		fresh, err := isFresh(r.Reserve(t.Context(), testKey(1), NewOwner(), time.Minute))
+		if err == nil && !fresh {
+			err = errors.New("not fresh")
+		}
+		answered <- err
+	}()
+	<-asked
+	cleaned := make(chan error)
+	go func() { cleaned <- r.Cleanup() }()
+	eventually(t, "the config is cleaned up", func() bool { _, exists := pool.References(r.clientKey); return !exists })
+	close(late)
+	if err := firstError(<-answered, <-cleaned); err != nil {
+		t.Error(err)
 	}
 }
 
