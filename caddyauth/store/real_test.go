@@ -223,6 +223,36 @@ func TestARealRedisForgetsByItself(t *testing.T) {
 	}
 }
 
+// A message was let through while there was room for its reservation. When there is none left, it is kept all the same, in
+// that place: it would pass again when its reservation is over.
+func TestARealRedisThatIsFullKeepsWhatItReserved(t *testing.T) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "s")
+	startRedis(t, dir, "port 0", "unixsocket "+socket)
+	r := testRedis(t, "unix://"+socket, "", 5*time.Second)
+	awaitServer(t, r)
+	owner := NewOwner()
+	if fresh, err := isFresh(r.Reserve(t.Context(), testKey(1), owner, time.Hour)); err != nil || !fresh {
+		t.Fatal(fresh, err)
+	}
+	mustReserve(t, r, testKey(2), true)
+	if err := r.client.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if fresh, err := isFresh(r.Reserve(t.Context(), testKey(3), NewOwner(), time.Hour)); err == nil || fresh {
+		t.Fatalf("without room: fresh %v, error %v", fresh, err)
+	}
+	if err := firstError(r.Release(t.Context(), testKey(1), owner), r.Keep(t.Context(), testKey(2), time.Hour)); err != nil {
+		t.Error(err)
+	}
+	if ttl := r.client.PTTL(t.Context(), r.id(testKey(2))).Val(); ttl <= ReservationLease {
+		t.Errorf("what was delivered is kept for %v", ttl)
+	}
+	if state, err := r.Reserve(t.Context(), testKey(2), NewOwner(), time.Hour); state != Kept || err != nil {
+		t.Errorf("state %v, error %v", state, err)
+	}
+}
+
 func TestARealRedisWithACertificateOfSomebodyElseIsNotBelieved(t *testing.T) {
 	dir := t.TempDir()
 	port := freePort(t)

@@ -19,9 +19,11 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {1, ARGV[4]}
 `)
 
-// keepScript: the zero owner, window.
+// keepScript: the zero owner, window. A server whose memory is full refuses a SET, unless the script has already written
+// something that needs no memory: the PEXPIRE.
 var keepScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+	redis.call('PEXPIRE', KEYS[1], ARGV[2])
 	redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end
 return {1, ARGV[3]}
