@@ -9,9 +9,10 @@ import (
 )
 
 // What a server may send in answer to one request. Our own scripts answer with 40 bytes; the table of a large cluster is
-// the longest that is ever asked for.
+// the longest that is ever asked for. What has no length before it, a line, is a word or an error.
 const (
 	maxReplyBytes    = 1 << 20
+	maxLineBytes     = 1 << 12
 	maxReplyElements = 1 << 16
 )
 
@@ -62,6 +63,7 @@ type frames struct {
 	elements int    // announced since the last request
 	skip     int    // bytes of a bulk string, with its CRLF, that are still to come
 	line     []byte // the beginning of the line that is not complete yet: its type and its number
+	length   int    // of that line
 }
 
 // maxHeader is the longest line that can be a length: the type and the digits of an int64. Of longer lines, which are
@@ -86,6 +88,9 @@ func (f *frames) follow(p []byte) error {
 		b := p[0]
 		p = p[1:]
 		if b != '\n' {
+			if f.length++; f.length > maxLineBytes {
+				return ErrReplyTooLarge
+			}
 			if len(f.line) < maxHeader {
 				f.line = append(f.line, b)
 			}
@@ -94,7 +99,7 @@ func (f *frames) follow(p []byte) error {
 		if err := f.header(f.line); err != nil {
 			return err
 		}
-		f.line = f.line[:0]
+		f.line, f.length = f.line[:0], 0
 	}
 	return nil
 }

@@ -189,6 +189,7 @@ func TestAServerThatMisbehavesIsAnErrorAndNeverAYes(t *testing.T) {
 		},
 		"the number is below 0":         honest(-1),
 		"garbage":                       afterGreeting("garbage\r\n", true),
+		"zeros without end":             func([]string) (string, bool) { return strings.Repeat("\x00", 1<<18), true },
 		"garbage for a greeting":        func([]string) (string, bool) { return "HTTP/1.1 400 garbage\r\n\r\n", true },
 		"an error":                      afterGreeting("-ERR garbage\r\n", true),
 		"an error for a greeting":       func([]string) (string, bool) { return "-DENIED garbage\r\n", true },
@@ -415,6 +416,19 @@ func TestErrorsSayWhatHappenedAndNothingElse(t *testing.T) {
 	}
 }
 
+// What a server sends without end is not read to the end of the bound, which would take a decision's time.
+func TestALineIsNoLongerThanAWordOrAnError(t *testing.T) {
+	for text, want := range map[string]error{
+		"-ERR " + strings.Repeat("x", 1000) + "\r\n:1\r\n": nil, strings.Repeat("+OK\r\n", 2000): nil,
+		"$9000\r\n" + strings.Repeat("x", 9000) + "\r\n": nil,
+		"+" + strings.Repeat("x", maxLineBytes):          ErrReplyTooLarge, strings.Repeat("\x00", maxLineBytes+1): ErrReplyTooLarge,
+	} {
+		if err := new(frames).follow([]byte(text)); !errors.Is(err, want) {
+			t.Errorf("%.10q…, %d bytes: %v", text, len(text), err)
+		}
+	}
+}
+
 // FuzzFrames holds the bounds on what servers send to what they promise, however it is cut into pieces: no more bytes
 // are ever waited for than the bound, and what a real server sends passes.
 func FuzzFrames(f *testing.F) {
@@ -438,7 +452,7 @@ func FuzzFrames(f *testing.F) {
 				return // a length near the bound may be refused by pieces and not as a whole, or the other way round
 			}
 			rest = rest[n:]
-			if pieces.skip > maxReplyBytes+2 || pieces.elements > maxReplyElements || len(pieces.line) > maxHeader {
+			if pieces.skip > maxReplyBytes+2 || pieces.elements > maxReplyElements || len(pieces.line) > maxHeader || pieces.length > maxLineBytes {
 				t.Fatalf("%+v", pieces)
 			}
 		}
