@@ -114,7 +114,8 @@ func (r *Replay) window(guards []guard) (window time.Duration, on bool, err erro
 // reservation is a message that is in flight, and the writer of its answer, of whose status it takes note.
 type reservation struct {
 	caddyhttp.ResponseWriterWrapper
-	status int // of the answer; 0: none yet
+	status  int  // of the answer; 0: none yet
+	connect bool // whether it is to the WebSocket handshake of HTTP/2 or 3
 
 	guard  *replayGuard
 	keys   [][32]byte  // one for each name that the message may be known by
@@ -153,7 +154,7 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict, start time.Time) (
 	if res.window > maxWindow {
 		return refuse(verdict.Errorf(verdict.BadClaim, "the message could pass again for longer than its id is kept"))
 	}
-	state, err := res.take(ctx, v)
+	state, err := res.take(v)
 	switch {
 	case err != nil:
 		g.fail("reserve", err)
@@ -185,7 +186,7 @@ func (g *replayGuard) reserve(ctx context.Context, v Verdict, start time.Time) (
 
 // take reserves all names of a message, or says what became of the first one that somebody else has. Copies take them in
 // the same order, so that one of them passes. res.keys are then those that may be reserved.
-func (res *reservation) take(ctx context.Context, v Verdict) (store.State, error) {
+func (res *reservation) take(v Verdict) (store.State, error) {
 	keys := append(res.room[:0], store.Key("replay", v.idScheme, v.Account, v.ID))
 	for _, name := range v.Others {
 		keys = append(keys, store.Key("replay", v.idScheme, name.Account, name.ID))
@@ -194,7 +195,8 @@ func (res *reservation) take(ctx context.Context, v Verdict) (store.State, error
 		slices.SortFunc(keys, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
 	}
 	for i, key := range keys {
-		state, err := res.guard.store.Reserve(ctx, key, res.owner, res.window)
+		// That a client goes away is no failure of the store: its request is not the context.
+		state, err := res.guard.store.Reserve(context.Background(), key, res.owner, res.window)
 		if err == nil && state == store.Unknown {
 			err = errors.New("the store gave no state")
 		}
@@ -284,20 +286,27 @@ func (res *reservation) deliver(w http.ResponseWriter, r *http.Request, next cad
 	if res == nil {
 		return next.ServeHTTP(w, r)
 	}
-	res.ResponseWriter = w
+	res.ResponseWriter, res.connect = w, r.Method == http.MethodConnect
+	// Where the client goes away while it is answered, there is an error or, of a proxy, a panic: the receiver has the message
+	// all the same.
+	defer func() { res.end(res.delivered() && r.Context().Err() != nil) }()
 	err := next.ServeHTTP(res, r)
-	// A handler that writes nothing and has no error is an empty 200.
-	res.end(err == nil && (res.status == 0 || res.status >= 200 && res.status <= 299))
+	if err == nil { // a handler that writes nothing is then an empty 200
+		res.end(res.status == 0 || res.delivered())
+	}
 	return err
 }
 
+// delivered reports whether the receiver has answered that it has the message.
+func (res *reservation) delivered() bool { return res.status >= 200 && res.status <= 299 }
+
 // WriteHeader takes note of the status, for http.ResponseWriter.
 func (res *reservation) WriteHeader(status int) {
-	if status == http.StatusSwitchingProtocols { // a WebSocket lasts, and its handshake is over
-		res.end(true)
-	}
 	if res.status == 0 && status >= 200 {
 		res.status = status
+	}
+	if status == http.StatusSwitchingProtocols || res.connect && res.delivered() { // a WebSocket lasts, and its handshake is over
+		res.end(true)
 	}
 	res.ResponseWriterWrapper.WriteHeader(status)
 }

@@ -59,7 +59,7 @@ func TestASlowReceiverHasTheIDToItselfUntilItAnswers(t *testing.T) {
 				if !v.OK() {
 					t.Error(v.Detail)
 				}
-				_ = res.deliver(httptest.NewRecorder(), nil, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+				_ = res.deliver(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil), caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
 					for since := time.Now(); time.Since(since) < takes; time.Sleep(time.Second) {
 						if !known.holds(res.keys[0]) {
 							t.Errorf("after %v nobody has the id", time.Since(since))
@@ -82,4 +82,37 @@ func TestASlowReceiverHasTheIDToItselfUntilItAnswers(t *testing.T) {
 			t.Error("what is over is still watched over")
 		}
 	})
+}
+
+// told is a store that knows how often it was told to keep an id.
+type told struct {
+	leases
+	keeps int
+}
+
+func (s *told) Keep(context.Context, [32]byte, time.Duration) error {
+	s.keeps++
+	return nil
+}
+
+// A WebSocket can last for longer than any reservation. That its handshake was delivered is kept when it begins.
+func TestAHandshakeIsKeptWhenItsWebSocketBegins(t *testing.T) {
+	for _, test := range []struct {
+		method string // of HTTP/1.1, and of HTTP/2 and 3
+		status int
+	}{{http.MethodGet, http.StatusSwitchingProtocols}, {http.MethodConnect, http.StatusOK}} {
+		s := &told{leases: leases{ends: make(map[[32]byte]time.Time)}}
+		g := &replayGuard{Replay: Replay{Window: caddy.Duration(time.Hour)}, store: s, logger: zap.NewNop()}
+		res, _ := g.reserve(t.Context(), Verdict{Reason: verdict.OK, Scheme: "s", ID: "1", identified: true}, time.Now())
+		err := res.deliver(httptest.NewRecorder(), httptest.NewRequest(test.method, "/", nil), caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+			w.WriteHeader(test.status)
+			if s.keeps != 1 {
+				t.Errorf("%s %d: kept %d times while it lasts", test.method, test.status, s.keeps)
+			}
+			return nil
+		}))
+		if err != nil || s.keeps != 1 {
+			t.Errorf("%s: kept %d times, error %v", test.method, s.keeps, err)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package callback_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -8,7 +9,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"math/big"
 	"net/http"
@@ -151,8 +151,8 @@ func TestReplay(t *testing.T) {
 				defer func() { _ = recover() }()
 				conn := bed.Dial(t)
 				r := testbed.Vonage(t, event, claims)
-				_, _ = fmt.Fprintf(conn, "POST /hook HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n%s",
-					r.Header.Get("Authorization"), len(event), event)
+				r.Close = true
+				_ = r.Write(conn)
 				_, _ = io.Copy(io.Discard, conn)
 			}()
 			if len(bed.Receiver.Received()) != 1 {
@@ -261,6 +261,37 @@ func TestReplayAcrossReloads(t *testing.T) {
 	}
 }
 
+// Caddy cleans the old config up at once, and does not wait for requests of it. What becomes of their messages is
+// remembered by the store they came from, also where the new config has another.
+func TestAMessageThatIsUnderWayDuringAReload(t *testing.T) {
+	server := miniredis.RunT(t)
+	redis := func(timeout string) string {
+		return "store redis redis://" + server.Addr() + " {\ntimeout " + timeout + "\n}"
+	}
+	bed := testbed.Run(t, replaySite("", redis("5s")))
+	arrived, answer := make(chan struct{}), make(chan struct{})
+	bed.Receiver.Answer(func(http.ResponseWriter, *http.Request) {
+		close(arrived)
+		<-answer
+	})
+	claims, conn := map[string]any{"jti": rand.Text()}, bed.Dial(t)
+	_ = testbed.Vonage(t, event, claims).Write(conn)
+	<-arrived
+	bed.Receiver.Received()
+	bed.Reload(t, replaySite("", redis("6s")))
+	refused(t, bed.Do(t, testbed.Vonage(t, event, claims)), 409)
+	close(answer)
+	result, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _ = result.Body.Close(); result.StatusCode != http.StatusOK {
+		t.Fatalf("status %d", result.StatusCode)
+	}
+	server.FastForward(3 * time.Minute) // a reservation is over by then
+	refused(t, bed.Do(t, testbed.Vonage(t, event, claims)), 409)
+}
+
 // copies sends one message many times at once, and returns how many copies were answered with each status.
 func copies(t *testing.T, n int, beds ...*testbed.Bed) map[int]int {
 	t.Helper()
@@ -352,6 +383,55 @@ func TestAClientThatGoesAwayBurnsNothing(t *testing.T) {
 	bed.Receiver.Received()
 	bed.Receiver.Answer(nil)
 	accepted(t, bed.Do(t, testbed.Vonage(t, event, claims)), event)
+}
+
+// The receiver answers 2xx, and the client goes away while the answer is on its way: the message was delivered. One whose
+// answer said that it failed was not.
+func TestAClientThatGoesAwayInTheMiddleOfAnAnswer(t *testing.T) {
+	for status, want := range map[int]int{http.StatusOK: http.StatusOK, http.StatusInternalServerError: http.StatusAccepted} {
+		bed := testbed.Run(t, replaySite("replay {\non_duplicate acknowledge\n}", ""))
+		bed.Receiver.Answer(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(status)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		})
+		claims := map[string]any{"jti": rand.Text()}
+		conn := bed.Dial(t)
+		_ = testbed.Vonage(t, event, claims).Write(conn)
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || answer.StatusCode != status {
+			t.Fatalf("%v, error %v", answer, err)
+		}
+		_ = conn.Close()
+		_ = answer.Body.Close()
+		bed.Receiver.Answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) })
+		var got int
+		until(t, func() bool {
+			got = bed.Do(t, testbed.Vonage(t, event, claims)).Status
+			return got != http.StatusServiceUnavailable // the gate may still be ending the first
+		})
+		if got != want {
+			t.Errorf("after a %d that did not reach the client a copy got %d, should be %d", status, got, want)
+		}
+	}
+}
+
+// That a client goes away is not that the store is: its message does not pass twice where on_store_error lets some.
+func TestAClientThatGoesAwayIsNoFailureOfTheStore(t *testing.T) {
+	server := miniredis.RunT(t)
+	for name, options := range map[string]string{"memory": "", "redis": "store redis redis://" + server.Addr() + " {\ntimeout 5s\n}"} {
+		bed := testbed.New(t, strings.Replace(replaySite("replay {\non_store_error allow\n}", options), "reverse_proxy RECEIVER", "respond received", 1))
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		claims := map[string]any{"jti": rand.Text()}
+		first, copied := bed.Status(testbed.Vonage(t, event, claims).WithContext(gone)), bed.Status(testbed.Vonage(t, event, claims).WithContext(gone))
+		if first != http.StatusOK || copied != http.StatusConflict {
+			t.Errorf("%s: a message of a client that is gone got %d, and its copy %d", name, first, copied)
+		}
+		if len(bed.Logs.Lines(t, "the replay store failed")) > 0 {
+			t.Errorf("%s: the log says that the store failed", name)
+		}
+	}
 }
 
 func TestReplayWithoutItsStore(t *testing.T) {
