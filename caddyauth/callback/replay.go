@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyauth/callbacks/caddyauth/credential"
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
+	"github.com/caddyauth/callbacks/caddyauth/internal/errands"
 	"github.com/caddyauth/callbacks/caddyauth/store"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 	"go.uber.org/zap"
@@ -52,7 +53,7 @@ type replayGuard struct {
 	store   store.Store
 	logger  *zap.Logger
 	slow    renewals
-	errands errands
+	errands errands.List // what the store could not be told
 }
 
 // provision gives the guard that r asks for; nil if messages may pass as often as they come. r may be nil.
@@ -274,6 +275,23 @@ func (res *reservation) each(do func(key [32]byte) error) (err error) {
 		err = cmp.Or(err, do(key))
 	}
 	return err
+}
+
+// releaseLater releases an id, not at once: what waits for the verdict waits for the store no longer.
+func (g *replayGuard) releaseLater(res *reservation) {
+	later := res.apart()
+	g.errands.Add(time.Now().Add(min(res.window, store.ReservationLease)), func() error { return g.release(later) })
+}
+
+// keepLater keeps an id that could not be kept at once.
+func (g *replayGuard) keepLater(res *reservation) {
+	later := res.apart()
+	g.errands.Add(time.Now().Add(res.window), func() error { return g.keep(later) })
+}
+
+// apart gives what an errand needs. The rest holds on to a request's answer, and so to its connection.
+func (res *reservation) apart() *reservation {
+	return &reservation{guard: res.guard, keys: slices.Clone(res.keys), owner: res.owner, window: res.window}
 }
 
 // fail logs an error of the store. Its text may hold an address, and no secret: stores see to that.
