@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/app"
+	"github.com/caddyauth/callbacks/caddyauth/internal/errands"
 	"github.com/caddyauth/callbacks/caddyauth/store"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 	"go.uber.org/zap"
@@ -32,6 +33,7 @@ type policy struct {
 	ability Ability
 	book    *book
 	store   store.Store
+	errands errands.List // what the store could not be told
 	logger  *zap.Logger
 }
 

@@ -155,21 +155,28 @@ func (e *evaluation) admit(rule *Rule, name string, d *Decision, m match) error 
 		now.group, now.counted = e.group(name, who), true
 	}
 	// The server gives out the id anew, or the rules count it elsewhere now: what it stood for is no more.
-	if known && before.counted && (!now.counted || before.group != now.group) {
-		e.leave(e.ctx, before.group, now.key)
-	}
+	replaced := known && before.counted && (!now.counted || before.group != now.group)
+	granted := true
 	if now.counted {
-		granted, err := e.store.Acquire(e.ctx, now.group, now.key, limit.Limit, lease)
-		switch {
-		case err != nil:
+		var err error
+		if granted, err = e.store.Acquire(e.ctx, now.group, now.key, limit.Limit, lease); err != nil {
+			// What waits for the decision waits for the store no longer.
+			if replaced {
+				e.book.remove(now.key, e.now)
+				e.leaveLater(before.group, now.key, before.end.Sub(e.now))
+			}
 			if e.q.Event == Open {
-				e.leave(e.ctx, now.group, now.key) // it may have happened all the same
+				e.leaveLater(now.group, now.key, lease) // it may have happened all the same
 			}
 			return verdict.Errorf(verdict.Unavailable, "the store of sessions cannot tell")
-		case !granted:
-			e.book.remove(now.key, e.now)
-			return verdict.Errorf(verdict.Denied, "there are %d sessions per %s already", limit.Limit, limit.Per)
 		}
+	}
+	if replaced {
+		_ = e.leave(e.ctx, before.group, now.key, before.end.Sub(e.now))
+	}
+	if !granted {
+		e.book.remove(now.key, e.now)
+		return verdict.Errorf(verdict.Denied, "there are %d sessions per %s already", limit.Limit, limit.Per)
 	}
 	e.book.put(now, e.now)
 	d.opened = now
@@ -193,7 +200,7 @@ func (p *policy) release(ctx context.Context, s *session, now time.Time) {
 	}
 	p.book.remove(s.key, now)
 	if s.counted {
-		p.leave(ctx, s.group, s.key)
+		_ = p.leave(ctx, s.group, s.key, s.end.Sub(now))
 	}
 }
 
@@ -215,16 +222,22 @@ func (p *policy) end(ctx context.Context, q *Request, now time.Time) {
 	key := p.sessionKey(q)
 	if s, known := p.book.remove(key, now); known {
 		if s.counted {
-			p.leave(ctx, s.group, key)
+			_ = p.leave(ctx, s.group, key, s.end.Sub(now))
 		}
 		return
 	}
+	var away error
 	for i, rule := range p.rules {
 		if rule.MaxSessions == nil {
 			continue
 		}
 		for _, who := range p.candidates(ctx, rule, q, now) {
-			p.leave(ctx, p.group(rule.label(i), who), key)
+			group, lease := p.group(rule.label(i), who), max(closeLease, time.Duration(rule.MaxSessions.Lease))
+			if away == nil {
+				away = p.leave(ctx, group, key, lease)
+			} else {
+				p.leaveLater(group, key, lease)
+			}
 		}
 	}
 }
@@ -253,12 +266,25 @@ func (p *policy) candidates(ctx context.Context, rule *Rule, q *Request, now tim
 	return list
 }
 
-// leave gives up a counted session. The store does so even when the client is gone.
-func (p *policy) leave(ctx context.Context, group, key [32]byte) {
-	if err := p.store.Leave(ctx, group, key); err != nil {
-		p.logger.Error("the store of sessions failed: one counts until its lease ends",
-			zap.String("dialect", p.dialect), zap.Error(err))
+// leave gives up a counted session, whose lease lasts for so long. The store does so even when the client is gone. It is
+// told later where there is an error.
+func (p *policy) leave(ctx context.Context, group, key [32]byte, lease time.Duration) error {
+	err := p.store.Leave(ctx, group, key)
+	if err != nil {
+		p.logger.Error("the store of sessions failed: the end of one counts later", zap.String("dialect", p.dialect), zap.Error(err))
+		p.leaveLater(group, key, lease)
 	}
+	return err
+}
+
+// leaveLater gives up a session when the store is back, unless the server has opened it again by then.
+func (p *policy) leaveLater(group, key [32]byte, lease time.Duration) {
+	p.errands.Add(time.Now().Add(lease), func() error {
+		if s, open := p.book.get(key); open && s.counted && s.group == group {
+			return nil
+		}
+		return p.store.Leave(context.Background(), group, key)
+	})
 }
 
 // parse reads `max_sessions <n> per user|token|ip|stream [<lease>]`.
