@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -60,7 +61,7 @@ func (m *Memory) Provision(caddy.Context) error {
 		m.MaxEntries = DefaultMaxEntries
 	}
 	value, _, err := pool.LoadOrNew(memoryKey, func() (caddy.Destructor, error) {
-		return newMemory(monotonic()), nil
+		return newMemory(steady(clocks())), nil
 	})
 	if err != nil {
 		return err
@@ -69,10 +70,31 @@ func (m *Memory) Provision(caddy.Context) error {
 	return nil
 }
 
-// monotonic returns a clock that steps of the wall clock do not move: they must neither forget ids nor hold them longer.
-func monotonic() func() time.Duration {
+// clocks reads the wall clock and the machine's monotonic one, from now on.
+func clocks() func() (wall, monotonic time.Duration) {
 	start := time.Now()
-	return func() time.Duration { return time.Since(start) }
+	return func() (time.Duration, time.Duration) {
+		now := time.Now()
+		return time.Duration(now.UnixNano() - start.UnixNano()), now.Sub(start)
+	}
+}
+
+// steady returns a clock of which no step of the wall clock makes an id end before its window, which is a message's by the
+// wall clock: after a step forward it goes on as the monotonic one does, and after a step back it steps back too, for a
+// message from before will be fresh once more. Leases of sessions from before last as much longer.
+func steady(read func() (wall, monotonic time.Duration)) func() time.Duration {
+	var least atomic.Int64 // of what the monotonic clock was before the wall clock
+	return func() time.Duration {
+		wall, monotonic := read()
+		for {
+			known := least.Load()
+			if before := int64(monotonic - wall); before >= known {
+				return wall + time.Duration(known)
+			} else if least.CompareAndSwap(known, before) {
+				return monotonic
+			}
+		}
+	}
 }
 
 // Reserve implements Store.

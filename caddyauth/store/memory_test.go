@@ -130,10 +130,59 @@ func TestAWindowOfCenturiesDoesNotEndAtOnce(t *testing.T) {
 }
 
 func TestTheClockOfTheMemoryOnlyGoesForward(t *testing.T) {
-	now := monotonic()
+	now := steady(clocks())
 	before := now()
 	if after := now(); before < 0 || after < before {
 		t.Errorf("%v and then %v", before, after)
+	}
+}
+
+// twoClocks are a wall clock, which steps, and a monotonic one, which does not.
+type twoClocks struct{ wall, monotonic time.Duration }
+
+func (c *twoClocks) pass(d time.Duration) { c.wall, c.monotonic = c.wall+d, c.monotonic+d }
+
+func TestStepsOfTheWallClockForgetNoID(t *testing.T) {
+	const window = 10 * time.Minute
+	for _, test := range []struct {
+		name string
+		step time.Duration
+	}{{"none", 0}, {"rp-clock-forward", time.Hour}, {"rp-clock-back", -time.Hour}, {"a little", -time.Second}} {
+		t.Run(test.name, func(t *testing.T) {
+			c := new(twoClocks)
+			m := &Memory{MaxEntries: 10, memory: newMemory(steady(func() (time.Duration, time.Duration) { return c.wall, c.monotonic }))}
+			c.pass(5 * time.Hour)
+			mustReserve(t, m, testKey(1), true)
+			if err := m.Keep(t.Context(), testKey(1), window); err != nil {
+				t.Fatal(err)
+			}
+			end := c.wall + window // until when a message of now is fresh, by the wall clock
+			c.wall += test.step
+			mustReserve(t, m, testKey(1), false)
+			mustReserve(t, m, testKey(2), true) // and its reservation
+			later := max(window, end-c.wall)
+			c.pass(later - time.Second)
+			mustReserve(t, m, testKey(1), false)
+			mustReserve(t, m, testKey(2), later > 2*time.Minute)
+			c.pass(2 * time.Second)
+			mustReserve(t, m, testKey(1), true)
+		})
+	}
+}
+
+// After a step back nothing is held for longer that came after it.
+func TestAStepBackDoesNotFillTheMemory(t *testing.T) {
+	c := new(twoClocks)
+	m := &Memory{MaxEntries: 100_000, memory: newMemory(steady(func() (time.Duration, time.Duration) { return c.wall, c.monotonic }))}
+	for n := range 20_000 {
+		c.pass(100 * time.Millisecond)
+		if n == 10_000 {
+			c.wall -= 24 * time.Hour
+		}
+		mustReserve(t, m, testKey(n), true) // for a minute
+	}
+	if held := m.memory.count.Load(); held > 10_000 {
+		t.Errorf("%d ids are held", held)
 	}
 }
 

@@ -23,7 +23,7 @@ const never = time.Duration(math.MaxInt64)
 // memory is the process's memory of ids and sessions. It is a plain map in shards, and no cache: a cache may drop an
 // entry early, and an id that is dropped early is a replay that passes.
 type memory struct {
-	now    func() time.Duration // monotonic
+	now    func() time.Duration // see steady
 	count  atomic.Int64         // marks, leases and groups, also those that are over and not swept yet
 	cursor atomic.Uint32        // the shard where the search for room goes on
 	shards [shardCount]shard
@@ -197,7 +197,7 @@ func (m *memory) insert(key [32]byte, limit int, try func(*shard, time.Duration)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		now := m.now()
-		if s.earliest <= now && now-s.swept >= sweepEvery {
+		if s.earliest <= now && (now-s.swept).Abs() >= sweepEvery { // the clock can step back
 			m.sweep(s, now)
 		}
 		return try(s, now)
@@ -269,9 +269,9 @@ func (m *memory) drop(s *shard, key [32]byte, held lease) {
 
 // until returns the end of an entry that begins now and lasts d, and sees to it that the sweep will not miss it.
 func (s *shard) until(now, d time.Duration) time.Duration {
-	end := never
-	if d < never-now {
-		end = now + d
+	end := now + d
+	if end < now { // beyond what there is
+		end = never
 	}
 	s.earliest = min(s.earliest, end)
 	return end
