@@ -47,6 +47,9 @@ func parseServer(raw string) (server, error) {
 	if port == "" {
 		port = "6379"
 	}
+	if !isPort(port) {
+		return server{}, errors.New("store redis: what stands for the port is no port")
+	}
 	switch u.Scheme {
 	case "redis", "rediss":
 		if host == "" {
@@ -99,7 +102,7 @@ func (s *server) parameters(rawQuery string) error {
 			}
 		case "addr":
 			for _, addr := range values {
-				if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" {
+				if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || !isPort(port) {
 					return errors.New("store redis: addr is not of the form host:port")
 				}
 			}
@@ -118,6 +121,12 @@ func (s *server) parameters(rawQuery string) error {
 		return errors.New("store redis: addr needs cluster=true")
 	}
 	return nil
+}
+
+// isPort reports whether text is a port that a server can have.
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
 }
 
 // database reads the number of a database.
