@@ -152,12 +152,6 @@ func TestTheStoreIsTheMemoryUnlessTheConfigSaysOtherwise(t *testing.T) {
 	if granted, err := next.Store().Acquire(t.Context(), key, key, 1, time.Minute); err != nil || !granted {
 		t.Error(granted, err)
 	}
-	if held, err := next.Store().Extend(t.Context(), key, key, time.Minute); err != nil || !held {
-		t.Error(held, err)
-	}
-	if n, err := next.Store().Count(t.Context(), key); err != nil || n != 1 {
-		t.Error(n, err)
-	}
 	if err := errors.Join(next.Store().Leave(t.Context(), key, key), next.Store().Release(t.Context(), key, owner)); err != nil {
 		t.Error(err)
 	}
@@ -174,19 +168,15 @@ func TestErrorsOfTheStoreAreCounted(t *testing.T) {
 	if granted, err := s.Acquire(t.Context(), key, key, 1, time.Minute); err == nil || granted {
 		t.Error(granted, err)
 	}
-	if held, err := s.Extend(t.Context(), key, key, time.Minute); err == nil || held {
-		t.Error(held, err)
-	}
-	_, err := s.Count(t.Context(), key)
 	for _, err := range []error{
-		err, s.Keep(t.Context(), key, time.Minute), s.Release(t.Context(), key, store.NewOwner()), s.Leave(t.Context(), key, key),
+		s.Keep(t.Context(), key, time.Minute), s.Release(t.Context(), key, store.NewOwner()), s.Leave(t.Context(), key, key),
 	} {
 		if err == nil {
 			t.Error("no error without a server")
 		}
 	}
 	after := gather(t, ctx.GetMetricsRegistry())
-	for _, operation := range []string{"reserve", "keep", "release", "acquire", "extend", "leave", "count"} {
+	for _, operation := range []string{"reserve", "keep", "release", "acquire", "leave"} {
 		name := "caddy_caddyauth_store_errors_total{operation=" + operation + "}"
 		if after[name] != before[name]+1 {
 			t.Errorf("%s: %v, and before %v", name, after[name], before[name])

@@ -43,21 +43,9 @@ func (s *countedStore) Acquire(ctx context.Context, group, session [32]byte, lim
 	return granted && err == nil, s.count("acquire", err)
 }
 
-// Extend implements store.Store.
-func (s *countedStore) Extend(ctx context.Context, group, session [32]byte, lease time.Duration) (bool, error) {
-	held, err := s.store.Extend(ctx, group, session, lease)
-	return held && err == nil, s.count("extend", err)
-}
-
 // Leave implements store.Store.
 func (s *countedStore) Leave(ctx context.Context, group, session [32]byte) error {
 	return s.count("leave", s.store.Leave(ctx, group, session))
-}
-
-// Count implements store.Store.
-func (s *countedStore) Count(ctx context.Context, group [32]byte) (int, error) {
-	n, err := s.store.Count(ctx, group)
-	return n, s.count("count", err)
 }
 
 func (s *countedStore) count(operation string, err error) error {

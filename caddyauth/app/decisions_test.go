@@ -372,13 +372,13 @@ func TestTheHealthOfTheStoreFollowsItsOperations(t *testing.T) {
 	a, _, end := provision(t, &App{StoreRaw: json.RawMessage(`{"store":"redis","url":"unix:///nowhere/at/all"}`)})
 	defer end()
 	counted := a.store.(*countedStore)
-	if _, err := a.Store().Count(t.Context(), [32]byte{}); err == nil {
+	if a.Store().Leave(t.Context(), [32]byte{}, [32]byte{}) == nil {
 		t.Fatal("no error without a server")
 	}
-	if h := counted.health(); h.State != StateFailing || h.LastError.IsZero() || !strings.Contains(h.Detail, "count") {
+	if h := counted.health(); h.State != StateFailing || h.LastError.IsZero() || !strings.Contains(h.Detail, "leave") {
 		t.Errorf("%+v", h)
 	}
-	_ = counted.count("count", nil)
+	_ = counted.count("leave", nil)
 	if h := counted.health(); h.State != StateOK || h.LastOK.IsZero() || h.LastError.IsZero() {
 		t.Errorf("after it came back: %+v", h)
 	}

@@ -31,7 +31,7 @@ func collected(t *testing.T) map[string][]string {
 	m.Sessions("icecast", 1)
 	m.JWKSRefresh(true)
 	m.SecretUsed("vonage", "1")
-	if _, err := shared.Store().Count(t.Context(), [32]byte{}); err == nil {
+	if shared.Store().Leave(t.Context(), [32]byte{}, [32]byte{}) == nil {
 		t.Fatal("a store that is nowhere works")
 	}
 	var registry prometheus.Gatherer = ctx.GetMetricsRegistry()

@@ -155,12 +155,8 @@ func everyOperation(t *testing.T, s Store) {
 	if granted, err := s.Acquire(ctx, key, key, 1, time.Minute); err == nil || granted {
 		t.Errorf("Acquire: granted %v, error %v", granted, err)
 	}
-	if held, err := s.Extend(ctx, key, key, time.Minute); err == nil || held {
-		t.Errorf("Extend: held %v, error %v", held, err)
-	}
-	_, err := s.Count(ctx, key)
 	for name, err := range map[string]error{
-		"Keep": s.Keep(ctx, key, time.Minute), "Release": s.Release(ctx, key, NewOwner()), "Leave": s.Leave(ctx, key, key), "Count": err,
+		"Keep": s.Keep(ctx, key, time.Minute), "Release": s.Release(ctx, key, NewOwner()), "Leave": s.Leave(ctx, key, key),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)

@@ -130,26 +130,10 @@ func (m *Memory) Acquire(ctx context.Context, group, session [32]byte, limit int
 	return m.memory.acquire(group, session, limit, lease, m.MaxEntries)
 }
 
-// Extend implements Store.
-func (m *Memory) Extend(ctx context.Context, group, session [32]byte, lease time.Duration) (bool, error) {
-	if err := firstError(ctx.Err(), validate(lease)); err != nil {
-		return false, err
-	}
-	return m.memory.extend(group, session, lease), nil
-}
-
 // Leave implements Store.
 func (m *Memory) Leave(_ context.Context, group, session [32]byte) error {
 	m.memory.leave(group, session)
 	return nil
-}
-
-// Count implements Store.
-func (m *Memory) Count(ctx context.Context, group [32]byte) (int, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	return m.memory.countOf(group), nil
 }
 
 // Cleanup lets go of the process's memory. What it remembers is gone when no config holds it any more.

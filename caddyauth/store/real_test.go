@@ -120,8 +120,7 @@ func startRedis(t *testing.T, dir string, options ...string) (stop func()) {
 func awaitServer(t *testing.T, r *Redis) {
 	t.Helper()
 	eventually(t, "the server answers", func() bool {
-		_, err := r.Count(t.Context(), [32]byte{})
-		return err == nil
+		return r.Leave(t.Context(), [32]byte{}, [32]byte{}) == nil
 	})
 }
 

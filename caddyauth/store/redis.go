@@ -143,24 +143,10 @@ func (r *Redis) Acquire(ctx context.Context, group, session [32]byte, limit int,
 	return r.yesOrNo(r.run(ctx, acquireScript, r.group(group), encode(session), milliseconds(lease), limit))
 }
 
-// Extend implements Store.
-func (r *Redis) Extend(ctx context.Context, group, session [32]byte, lease time.Duration) (bool, error) {
-	if err := validate(lease); err != nil {
-		return false, err
-	}
-	return r.yesOrNo(r.run(ctx, extendScript, r.group(group), encode(session), milliseconds(lease)))
-}
-
 // Leave implements Store.
 func (r *Redis) Leave(ctx context.Context, group, session [32]byte) error {
 	_, err := r.run(context.WithoutCancel(ctx), leaveScript, r.group(group), encode(session))
 	return err
-}
-
-// Count implements Store.
-func (r *Redis) Count(ctx context.Context, group [32]byte) (int, error) {
-	n, err := r.run(ctx, countScript, r.group(group))
-	return int(n), err
 }
 
 // run runs one script on one key, within the timeout, and gives the number that it answered. A script answers with its

@@ -37,48 +37,24 @@ end
 return {1, ARGV[2]}
 `)
 
-// readTime is the beginning of the scripts that look at the time. A TIME before a write needs Redis 5, which replicates what
-// a script did and not the script.
-const readTime = `
+// acquireScript: session, lease, limit. It opens or extends the session, and keeps the group at least as long. A TIME before a
+// write needs Redis 5, which replicates what a script did and not the script.
+var acquireScript = redis.NewScript(`
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-`
-
-// put opens or extends the session in ARGV[1] for the milliseconds in ARGV[2], and keeps the group at least as long.
-const put = `
-redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
-	redis.call('PEXPIRE', KEYS[1], ARGV[2])
-end
-`
-
-// acquireScript: session, lease, limit.
-var acquireScript = redis.NewScript(readTime + `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 if not redis.call('ZSCORE', KEYS[1], ARGV[1]) and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[3]) then
 	return {0, ARGV[4]}
 end
-` + put + `
-return {1, ARGV[4]}
-`)
-
-// extendScript: session, lease.
-var extendScript = redis.NewScript(readTime + `
-local ends = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not ends or tonumber(ends) <= now then
-	return {0, ARGV[3]}
+redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+	redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
-` + put + `
-return {1, ARGV[3]}
+return {1, ARGV[4]}
 `)
 
 // leaveScript: session.
 var leaveScript = redis.NewScript(`
 redis.call('ZREM', KEYS[1], ARGV[1])
 return {1, ARGV[2]}
-`)
-
-// countScript: nothing but the nonce.
-var countScript = redis.NewScript(readTime + `
-return {redis.call('ZCOUNT', KEYS[1], string.format('(%.0f', now), '+inf'), ARGV[1]}
 `)

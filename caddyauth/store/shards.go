@@ -152,20 +152,6 @@ func (m *memory) acquire(groupKey, session [32]byte, n int, d time.Duration, lim
 	return granted, err
 }
 
-func (m *memory) extend(groupKey, session [32]byte, d time.Duration) bool {
-	key := leaseKey(groupKey, session)
-	s := m.shard(groupKey)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := m.now()
-	held, found := s.leases[key]
-	if !found || held.end <= now {
-		return false
-	}
-	s.leases[key] = lease{s.until(now, d), held.group}
-	return true
-}
-
 func (m *memory) leave(groupKey, session [32]byte) {
 	key := leaseKey(groupKey, session)
 	s := m.shard(groupKey)
@@ -174,19 +160,6 @@ func (m *memory) leave(groupKey, session [32]byte) {
 	if held, found := s.leases[key]; found {
 		m.drop(s, key, held)
 	}
-}
-
-func (m *memory) countOf(groupKey [32]byte) int {
-	s := m.shard(groupKey)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now := m.now(); s.earliest <= now {
-		m.sweep(s, now)
-	}
-	if g := s.groups[groupKey]; g != nil {
-		return g.count
-	}
-	return 0
 }
 
 // insert runs try on the shard of key, under its lock. Where try finds no room, insert lets go of the lock, makes room

@@ -54,15 +54,8 @@ type Store interface {
 	// is extended and not counted twice. limit is at least 1.
 	Acquire(ctx context.Context, group, session [32]byte, limit int, lease time.Duration) (granted bool, err error)
 
-	// Extend makes the lease of an open session end lease from now. It is false where that session is not open: its
-	// lease ran out, or the store forgot it.
-	Extend(ctx context.Context, group, session [32]byte, lease time.Duration) (held bool, err error)
-
 	// Leave closes a session. It is nothing where that session is not open.
 	Leave(ctx context.Context, group, session [32]byte) error
-
-	// Count returns how many sessions of a group are open.
-	Count(ctx context.Context, group [32]byte) (int, error)
 }
 
 // State is how Reserve finds an id.
