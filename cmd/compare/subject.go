@@ -29,17 +29,13 @@ const (
 	caddyRespond kind = "Caddy, respond"
 	caddyStream  kind = "Caddy, stream_auth with a JWT"
 
-	// With request_buffers, Caddy sends the head of a request and its body in one piece.
-	caddyBuffered     kind = "Caddy, reverse_proxy with request_buffers"
-	caddyGateBuffered kind = "Caddy, callback_auth and request_buffers"
-
 	// These get one token again and again, as a media server sends it for each segment or renewal.
 	caddyStreamRSA   kind = "Caddy, stream_auth, RS256 again"
 	caddyStreamECDSA kind = "Caddy, stream_auth, ES256 again"
 )
 
 func kindsOfProxy(haproxy bool) []kind {
-	kinds := []kind{caddyPlain, caddyGate, caddyReplay, caddyBuffered, caddyGateBuffered}
+	kinds := []kind{caddyPlain, caddyGate, caddyReplay}
 	if haproxy {
 		kinds = append(kinds, haproxyPlain, haproxyCheck)
 	}
@@ -65,18 +61,6 @@ var routes = map[kind]string{
 		}
 	}
 	reverse_proxy RECEIVER`,
-	caddyBuffered: `reverse_proxy RECEIVER {
-		request_buffers 2MiB
-	}`,
-	caddyGateBuffered: `callback_auth {
-		vonage {
-			secret ` + secret + `
-		}
-		replay off
-	}
-	reverse_proxy RECEIVER {
-		request_buffers 2MiB
-	}`,
 	caddyStreamRSA:   streamWith("public_key RSA"),
 	caddyStreamECDSA: streamWith("public_key ECDSA"),
 	caddyStream:      streamWith("secret " + secret),
@@ -189,7 +173,7 @@ func (b *bench) answers(ctx context.Context, s *subject) error {
 		}
 	}
 	switch s.kind {
-	case caddyGate, caddyReplay, caddyGateBuffered, haproxyCheck:
+	case caddyGate, caddyReplay, haproxyCheck:
 		forged := b.newLoad(s, 512, 1)
 		forged.body[100] ^= 1
 		if err := forged.run(ctx, 1); err == nil || !strings.Contains(err.Error(), "401") {
