@@ -146,9 +146,12 @@ func newSaid(repl *caddy.Replacer) *said {
 // placeholder gives the value of one, for caddy.Replacer. A claim that is not there is empty, and so is the user where
 // nobody is: else a header that asks would hand the receiver, or an error page, the placeholder's name.
 func (s *said) placeholder(placeholder string) (any, bool) {
+	if placeholder == userID {
+		return printable(s.user), true
+	}
 	name, ok := strings.CutPrefix(placeholder, placeholderPrefix)
 	if !ok {
-		return printable(s.user), placeholder == userID
+		return nil, false
 	}
 	switch name {
 	case "scheme":
