@@ -29,12 +29,12 @@ func (s *countedStore) Reserve(ctx context.Context, key [32]byte, owner store.Ow
 
 // Keep implements store.Store.
 func (s *countedStore) Keep(ctx context.Context, key [32]byte, window time.Duration) error {
-	return s.count("keep", s.store.Keep(ctx, key, window))
+	return s.countEnd("keep", s.store.Keep(ctx, key, window))
 }
 
 // Release implements store.Store.
 func (s *countedStore) Release(ctx context.Context, key [32]byte, owner store.Owner) error {
-	return s.count("release", s.store.Release(ctx, key, owner))
+	return s.countEnd("release", s.store.Release(ctx, key, owner))
 }
 
 // Acquire implements store.Store.
@@ -45,7 +45,7 @@ func (s *countedStore) Acquire(ctx context.Context, group, session [32]byte, lim
 
 // Leave implements store.Store.
 func (s *countedStore) Leave(ctx context.Context, group, session [32]byte) error {
-	return s.count("leave", s.store.Leave(ctx, group, session))
+	return s.countEnd("leave", s.store.Leave(ctx, group, session))
 }
 
 func (s *countedStore) count(operation string, err error) error {
@@ -54,6 +54,15 @@ func (s *countedStore) count(operation string, err error) error {
 		return nil
 	}
 	return s.countError(operation, err)
+}
+
+// countEnd counts what comes at the end of a request, after the store's answer at its begin: where that was good, the clock
+// need not be read again.
+func (s *countedStore) countEnd(operation string, err error) error {
+	if err == nil && s.lastOK.Load() > s.lastError.Load() {
+		return nil
+	}
+	return s.count(operation, err)
 }
 
 // countError is apart from count, or operation would be memory of its own for each success.
