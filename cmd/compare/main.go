@@ -8,13 +8,14 @@
 // neither the load nor the receiver, which share the machine, count. What another program does meanwhile disturbs all
 // subjects alike: the ratios are what to look at.
 //
-// It writes results.md and results.svg to the directory, takes about eight minutes and at most fifteen, and ends what it
+// It writes results.md and results.svg to the directory, takes about ten minutes and at most fifteen, and ends what it
 // started. HAProxy and wrk are taken from the PATH (Debian: apt-get install haproxy wrk). Without HAProxy Caddy is measured
 // alone, and the table says so; without wrk the load is one of our own, which takes more of the machine.
 package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"flag"
 	"fmt"
 	"log"
@@ -30,8 +31,9 @@ const (
 	// limit bounds the whole run.
 	limit = 15 * time.Minute
 
-	// share bounds one of its six parts: on a busy machine there are fewer rounds, but never less than two.
-	share = 140 * time.Second
+	// share bounds one of its six parts, and firstShare the first: on a busy machine there are fewer rounds, but never less
+	// than two.
+	share, firstShare = 110 * time.Second, 280 * time.Second
 
 	// forASecond is more requests than are answered in a second.
 	forASecond = 40000
@@ -40,7 +42,7 @@ const (
 func main() {
 	log.SetFlags(0)
 	directory := flag.String("o", "compare", "directory for results.md and results.svg")
-	rounds := flag.Int("rounds", 9, "how often each subject is measured, if time allows; twice as often where HAProxy's check is the goal")
+	rounds := flag.Int("rounds", 9, "how often each subject is measured, if time allows; four times as often where HAProxy's check is the goal")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -107,20 +109,23 @@ type bench struct {
 
 // measure runs everything there is to measure.
 func (b *bench) measure(ctx context.Context) (*results, error) {
-	r := &results{versions: b.versions(ctx)}
-	for _, size := range []struct{ bytes, requests, rounds int }{{512, 5000, 2 * b.rounds}, {64 << 10, 2000, b.rounds}} {
-		row, err := b.cpu(ctx, kindsOfProxy(b.haproxy != ""), size.bytes, size.requests, 32, size.rounds)
+	r := &results{versions: b.versions(ctx), digest: digestTime()}
+	for _, size := range []struct {
+		bytes, requests, rounds int
+		share                   time.Duration
+	}{{512, 5000, 4 * b.rounds, firstShare}, {64 << 10, 2000, b.rounds, share}} {
+		row, err := b.cpu(ctx, kindsOfProxy(b.haproxy != ""), size.bytes, size.requests, 32, size.rounds, size.share)
 		if err != nil {
 			return nil, err
 		}
 		r.cpu = append(r.cpu, row)
 	}
 	var err error
-	if r.stream, err = b.cpu(ctx, []kind{caddyRespond, caddyStream, caddyStreamRSA, caddyStreamECDSA}, hookSize, 5000, 32, b.rounds); err != nil {
+	if r.stream, err = b.cpu(ctx, []kind{caddyRespond, caddyStream, caddyStreamRSA, caddyStreamECDSA}, hookSize, 5000, 32, b.rounds, share); err != nil {
 		return nil, err
 	}
 	for _, connections := range []int{1, 16, 256} {
-		row, err := b.cpu(ctx, []kind{caddyPlain, caddyGate}, 512, 2000, connections, (b.rounds+1)/2)
+		row, err := b.cpu(ctx, []kind{caddyPlain, caddyGate}, 512, 2000, connections, (b.rounds+1)/2, share)
 		if err != nil {
 			return nil, err
 		}
@@ -133,14 +138,25 @@ func (b *bench) measure(ctx context.Context) (*results, error) {
 	return r, err
 }
 
+// digestTime is how long SHA-256 of 64 KiB takes, in µs, at best: a measure of the machine.
+func digestTime() float64 {
+	body, best := make([]byte, 64<<10), time.Hour
+	for range 100 {
+		start := time.Now()
+		sha256.Sum256(body)
+		best = min(best, time.Since(start))
+	}
+	return float64(best.Nanoseconds()) / 1000
+}
+
 // row is the CPU time per request of some subjects for one size of body and number of connections, in µs, by round.
 type row struct {
 	bytes, connections int
 	samples            map[kind][]float64
 }
 
-// cpu measures the CPU time per request of each subject, in turn, in so many rounds.
-func (b *bench) cpu(ctx context.Context, kinds []kind, bytes, requests, connections, rounds int) (row, error) {
+// cpu measures the CPU time per request of each subject, in turn, in so many rounds or until share is over.
+func (b *bench) cpu(ctx context.Context, kinds []kind, bytes, requests, connections, rounds int, share time.Duration) (row, error) {
 	log.Printf("CPU time: %d bytes, %d connections", bytes, connections)
 	r := row{bytes, connections, make(map[kind][]float64)}
 	start := time.Now()
