@@ -145,6 +145,28 @@ func TestWhatSignSendsIsAccepted(t *testing.T) {
 	}
 }
 
+// The sender's POST has all its parameters, timestamp and signature too, in its body.
+func TestSignPutsWhatVonageSMSSignsIntoTheBody(t *testing.T) {
+	const secret = "a-secret-of-the-tests-with-32-bytes!"
+	bed := testbed.New(t, "http:// {\ncallback_auth vonage_sms {\nsecret "+secret+"\n}\nreverse_proxy RECEIVER\n}")
+	server := bed.Listen(t)
+	for contentType, body := range map[string]string{
+		"application/json":                  `{"msisdn":"1","n":2,"text":"a&b","timestamp":"1","sig":"of a recording"}`,
+		"application/x-www-form-urlencoded": "msisdn=1&text=a%26b&timestamp=1&sig=of+a+recording",
+	} {
+		out, err := execute(t, command.SignCommand(), secret+"\n", "vonage_sms",
+			"--send", server.URL+"/hook", "--content-type", contentType, "--body", write(t, body))
+		if err != nil || !strings.HasPrefix(out, "200 OK") {
+			t.Errorf("%s: the gate answered %q, %v", contentType, out, err)
+		}
+	}
+	for _, r := range bed.Receiver.Received() {
+		if !strings.Contains(string(r.Body), "msisdn") || strings.Contains(string(r.Body), "recording") {
+			t.Errorf("the receiver got %q", r.Body)
+		}
+	}
+}
+
 func TestWhatSignPrintsIsACommandForAShell(t *testing.T) {
 	out, err := execute(t, command.SignCommand(), "", "api_key", "--header", "X-Key", "--secret", "it's",
 		"--url", "https://example.com/hook?a=1&b=2", "--body", write(t, body))
@@ -177,6 +199,9 @@ func TestSignSaysWhatIsWrong(t *testing.T) {
 		"basic without a user":             {"s", []string{"basic"}, "--user"},
 		"api_key without a place":          {"s", []string{"api_key"}, "--header or --query"},
 		"a query that cannot be signed":    {"s", []string{"vonage", "--method", "GET", "--url", "http://h/?a=1&a=2"}, "twice"},
+		"parameters in two places":         {"s", []string{"vonage_sms", "--url", "http://h/?a=1", "--body", write(t, "{}")}, "not in both"},
+		"a body without parameters":        {"s", []string{"vonage_sms", "--body", write(t, "{}"), "--content-type", "text/plain"}, "a form or JSON"},
+		"a body of more than parameters":   {"s", []string{"vonage_sms", "--body", write(t, `{"a":[]}`)}, "more than texts"},
 		"an algorithm that is not known":   {"s", []string{"jwt", "--algorithm", "none"}, "unknown"},
 		"a body no shell can hold":         {"s", []string{"github", "--body", write(t, "a\x00b")}, "--send"},
 		"a hash of an unknown kind":        {"s", []string{"jwt", "--body-hash", "sum=md5"}, "name=base64"},
