@@ -661,6 +661,28 @@ http:// {
 			}
 		}
 	})
+	t.Run("strip_credentials leaves no Authorization and no signature that nobody looked at", func(t *testing.T) {
+		for scheme, names := range map[string][]string{
+			"github":   {"X-Hub-Signature-256", "X-Hub-Signature"},
+			"meta":     {"X-Hub-Signature-256", "X-Hub-Signature"},
+			"agora":    {"Agora-Signature-V2", "Agora-Signature"},
+			"plivo":    {"X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3", "X-Plivo-Signature-V2", "X-Plivo-Signature-Ma-V2"},
+			"plivo_v2": {"X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3", "X-Plivo-Signature-V2", "X-Plivo-Signature-Ma-V2"},
+		} {
+			bed := testbed.New(t, "http:// {\ncallback_auth {\n"+scheme+" {\nsecret "+testbed.Secret+"\n}\nstrip_credentials\nreport_only\n}\nreverse_proxy RECEIVER\n}")
+			r := httptest.NewRequest(http.MethodPost, "http://example.com/hook", strings.NewReader(event))
+			for _, name := range append(names, "Authorization") {
+				r.Header.Set(name, "x")
+			}
+			result := bed.Do(t, r)
+			accepted(t, result, event)
+			for _, name := range append(names, "Authorization") {
+				if result.Received[0].Header.Get(name) != "" {
+					t.Errorf("%s: the receiver saw %s", scheme, name)
+				}
+			}
+		}
+	})
 	t.Run("strip_credentials leaves the rest of the query as it is", func(t *testing.T) {
 		bed := testbed.New(t, `
 http:// {

@@ -77,8 +77,8 @@ type Handler struct {
 	// made for this.
 	Replay *Replay `json:"replay,omitempty"`
 
-	// Whether the next handler is to see no credentials: the Authorization and signature headers and the key
-	// parameters of the schemes are removed.
+	// Whether the next handler is to see no credentials: Authorization is removed, whatever the schemes are, and their
+	// signature headers and key parameters.
 	StripCredentials bool `json:"strip_credentials,omitempty"`
 
 	// The scheme and host under which senders know this site, such as `https://hooks.example.com`, for schemes that
@@ -315,9 +315,10 @@ func (h *Handler) refuse(w http.ResponseWriter, v Verdict) error {
 	return caddyhttp.Error(status, errRefused)
 }
 
-// strip removes the credentials of every scheme from what the next handler gets. The rest of the query stays as it is,
-// byte for byte and in order.
+// strip removes Authorization and the credentials of every scheme from what the next handler gets. The rest of the query
+// stays as it is, byte for byte and in order.
 func (h *Handler) strip(r *http.Request) {
+	r.Header.Del("Authorization") // also one that no scheme looked at
 	for _, g := range h.guards {
 		for _, place := range g.traits.Places {
 			if place.Header != "" {

@@ -115,6 +115,9 @@ func (s *Sender) Traits() callback.Traits {
 	if also := s.row.spec.Also; also != "" {
 		t.Places = append(t.Places, callback.Place{Header: also})
 	}
+	for _, name := range s.row.unread {
+		t.Places = append(t.Places, callback.Place{Header: name})
+	}
 	if s.row.spec.Algorithm.Public() {
 		t.Cost = callback.CostKey
 	}

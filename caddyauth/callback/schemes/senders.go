@@ -15,6 +15,9 @@ type row struct {
 	spec            signature.Spec
 	source, checked string
 
+	// unread are headers with further signatures of the sender's, of an older or a newer kind, that are not looked at.
+	unread []string
+
 	// clock is the timestamp of senders that put it into the body.
 	clock bodyClock
 
@@ -106,7 +109,8 @@ var senders = map[string]row{
 		source: "https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures", checked: "2026-11",
 	},
 	"agora": {
-		spec: bodySpec("Agora-Signature-V2", "", signature.HexLower),
+		spec:   bodySpec("Agora-Signature-V2", "", signature.HexLower),
+		unread: []string{"Agora-Signature"},
 		// Agora says nothing of how long one is to be taken for fresh: `tolerance` does.
 		clock:  bodyClock{path: "notifyMs", unit: signature.Milliseconds},
 		source: "https://docs.agora.io/en/broadcast-streaming/reference/signature-verification", checked: "2026-11",
@@ -144,6 +148,7 @@ var senders = map[string]row{
 	},
 	"github": {
 		spec:   bodySpec("X-Hub-Signature-256", "sha256=", signature.HexLower),
+		unread: []string{"X-Hub-Signature"},
 		source: "https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries", checked: "2026-11",
 	},
 	"gitlab_signing": {
@@ -168,8 +173,9 @@ var senders = map[string]row{
 		source: "https://linear.app/developers/webhooks", checked: "2026-11",
 	},
 	"meta": {
-		spec: bodySpec("X-Hub-Signature-256", "sha256=", signature.HexLower),
-		ask:  askMeta, verifyToken: true,
+		spec:   bodySpec("X-Hub-Signature-256", "sha256=", signature.HexLower),
+		unread: []string{"X-Hub-Signature"},
+		ask:    askMeta, verifyToken: true,
 		source: "https://developers.facebook.com/docs/messenger-platform/webhook-reference", checked: "2026-11",
 	},
 	"mux": {
@@ -188,10 +194,12 @@ var senders = map[string]row{
 	},
 	"plivo": {
 		spec:   plivo("X-Plivo-Signature-V3", "{url_form_sorted}.{id}", false),
+		unread: []string{"X-Plivo-Signature-V2", "X-Plivo-Signature-Ma-V2"},
 		source: "https://docs.plivo.com/docs/voice/xml/request/validation", checked: "2026-11",
 	},
 	"plivo_v2": {
 		spec:   plivo("X-Plivo-Signature-V2", "{url_base}{id}", true),
+		unread: []string{"X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3"},
 		source: "https://docs.plivo.com/docs/messaging/concepts/signature-validation", checked: "2026-11",
 	},
 	"retell": {
