@@ -663,13 +663,14 @@ http:// {
 	})
 	t.Run("strip_credentials leaves no Authorization and no signature that nobody looked at", func(t *testing.T) {
 		for scheme, names := range map[string][]string{
-			"github":   {"X-Hub-Signature-256", "X-Hub-Signature"},
-			"meta":     {"X-Hub-Signature-256", "X-Hub-Signature"},
-			"agora":    {"Agora-Signature-V2", "Agora-Signature"},
-			"plivo":    {"X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3", "X-Plivo-Signature-V2", "X-Plivo-Signature-Ma-V2"},
-			"plivo_v2": {"X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3", "X-Plivo-Signature-V2", "X-Plivo-Signature-Ma-V2"},
+			"github":         {"X-Hub-Signature-256", "X-Hub-Signature"},
+			"meta":           {"X-Hub-Signature-256", "X-Hub-Signature"},
+			"agora":          {"Agora-Signature-V2", "Agora-Signature"},
+			"gitlab_signing": {"Webhook-Signature", "X-Gitlab-Token"},
+			"plivo":          {"X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3", "X-Plivo-Signature-V2", "X-Plivo-Signature-Ma-V2"},
+			"plivo_v2":       {"X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3", "X-Plivo-Signature-V2", "X-Plivo-Signature-Ma-V2"},
 		} {
-			bed := testbed.New(t, "http:// {\ncallback_auth {\n"+scheme+" {\nsecret "+testbed.Secret+"\n}\nstrip_credentials\nreport_only\n}\nreverse_proxy RECEIVER\n}")
+			bed := testbed.New(t, "http:// {\ncallback_auth {\n"+scheme+" {\nsecret whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n}\nstrip_credentials\nreport_only\n}\nreverse_proxy RECEIVER\n}")
 			r := httptest.NewRequest(http.MethodPost, "http://example.com/hook", strings.NewReader(event))
 			for _, name := range append(names, "Authorization") {
 				r.Header.Set(name, "x")

@@ -15,7 +15,7 @@ type row struct {
 	spec            signature.Spec
 	source, checked string
 
-	// unread are headers with further signatures of the sender's, of an older or a newer kind, that are not looked at.
+	// unread are headers with further credentials of the sender's, of an older or a newer kind, that are not looked at.
 	unread []string
 
 	// clock is the timestamp of senders that put it into the body.
@@ -153,6 +153,7 @@ var senders = map[string]row{
 	},
 	"gitlab_signing": {
 		spec:   standardWebhooks("Webhook"),
+		unread: []string{gitLabToken},
 		source: "https://gitlab.com/gitlab-org/gitlab/-/merge_requests/230944", checked: "2026-11",
 	},
 	"grafana": {
