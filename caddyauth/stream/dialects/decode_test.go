@@ -115,6 +115,26 @@ func TestDecode(t *testing.T) {
 			},
 		},
 		{
+			"icecast 2.5: of a source, too, the mount is what it asked for",
+			Icecast{},
+			"action=stream_auth&server=ice%2etest&port=8000&server%2dinstance=0b1f&client=6&mount=%2f%256cive%2eogg%3ftoken%3dgood&user=dj1&pass=p&ip=192%2e0%2e2%2e7&agent=Lavf%2f59",
+			stream.Request{
+				Event: stream.Open, Action: "stream_auth", Mode: stream.Publish, Name: "live.ogg", Transport: "icecast",
+				IP: netip.MustParseAddr("192.0.2.7"), Server: "ice.test:8000", Session: "/live.ogg", Agent: "Lavf/59",
+				User: "dj1", Password: "p", Query: url.Values{"token": {"good"}},
+			},
+		},
+		{
+			"icecast 2.5: a source that left",
+			Icecast{},
+			"action=mount_remove&mount=%2flive%2eogg&client=6&role=source&username=dj1&ip=192%2e0%2e2%2e7&agent=Lavf%2f59&server=ice%2etest&port=8000&server%2dinstance=0b1f",
+			stream.Request{
+				Event: stream.Close, Action: "mount_remove", Mode: stream.Publish, Name: "live.ogg", Transport: "icecast",
+				IP: netip.MustParseAddr("192.0.2.7"), Server: "ice.test:8000", Session: "/live.ogg", Agent: "Lavf/59",
+				Fields: map[string]string{"role": "source", "username": "dj1"},
+			},
+		},
+		{
 			"radiomast: all counters",
 			RadioMast{},
 			"action=listener_add&mount=%2Fmystream%3Ftoken%3D12345&server=audio.example&port=443&ip=203.0.113.5&user=&pass=&client=9223372036854775808&agent=Winamp&referrer=https%3A%2F%2Fwww.example.com%2Fpage&listener-count=7&listener-duration-1day=60&listener-duration-7day=3600",

@@ -43,7 +43,7 @@ func (Icecast) Can() stream.Ability {
 			stream.FeatureIP, stream.FeatureTransport, stream.FeatureAgent, stream.FeatureUser, stream.FeatureTimeLimit,
 			stream.FeatureMaxSessions,
 		},
-		// Of a source Icecast tells no query.
+		// Of a source Icecast before 2.5 tells no query.
 		Sources:         []stream.Source{{From: "query", Name: "token"}, {From: "password", Mode: stream.Publish}},
 		NoApps:          true,
 		Closes:          true,
@@ -118,19 +118,16 @@ func decodeIcecast(fields form) (*stream.Request, error) {
 			return nil, verdict.Errorf(verdict.Malformed, "client is not a number")
 		}
 	}
-	if q.Mode == stream.Publish {
-		q.Session = fields["mount"] // a source has no id, and a mount one source
-		q.NoSession = fields["admin"] == "1"
-	}
 	var err error
 	if q.IP, err = parseIP(fields["ip"]); err != nil {
 		return nil, err
 	}
 
-	// Of a listener the mount is what it asked for, still encoded and with the query. Of a source it is the mount's
-	// name, and to decode it again would make another name of it.
+	// Of a listener the mount is what it asked for, still encoded and with the query; so it is of a source that 2.5 asks
+	// about, which gives it a number as it does a listener. Else it is the mount's name, and to decode it again would make
+	// another name of it.
 	path := fields["mount"]
-	if q.Mode == stream.Play {
+	if q.Mode == stream.Play || q.Action == "stream_auth" && q.Session != "" {
 		var query string
 		path, query, _ = strings.Cut(path, "?")
 		if q.Query, err = url.ParseQuery(query); err != nil {
@@ -141,6 +138,10 @@ func decodeIcecast(fields form) (*stream.Request, error) {
 		}
 	}
 	q.Name = strings.TrimPrefix(path, "/")
+	if q.Mode == stream.Publish {
+		q.Session = path // by which its end is told; a mount has one source
+		q.NoSession = fields["admin"] == "1"
+	}
 	return q, nil
 }
 
