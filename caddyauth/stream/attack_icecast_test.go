@@ -104,7 +104,7 @@ func TestAttacksOnIcecast(t *testing.T) {
 		for _, action := range []string{"stream_auth", "mount_add", "mount_remove", "listener_remove"} {
 			denied(t, do(t, without("/radio", "/mystream?token=good", map[string]string{"action": action})), http.StatusBadRequest)
 		}
-		// A source's mount has no query: what stands there is no part of its name.
+		// But with Icecast 2.5, a source's mount has no query: what stands there is no part of its name.
 		denied(t, do(t, without("/ice", "/mystream?token=good", map[string]string{"action": "stream_auth"})), http.StatusBadRequest)
 		allowedIcecast(t, do(t, without("/ice", "/mystream", map[string]string{"action": "stream_auth", "pass": "good"})))
 	})

@@ -124,10 +124,10 @@ func decodeIcecast(fields form) (*stream.Request, error) {
 	}
 
 	// Of a listener the mount is what it asked for, still encoded and with the query; so it is of a source that 2.5 asks
-	// about, which gives it a number as it does a listener. Else it is the mount's name, and to decode it again would make
-	// another name of it.
+	// about, which alone names its instance. Else it is the mount's name, and to decode it again would make another name
+	// of it.
 	path := fields["mount"]
-	if q.Mode == stream.Play || q.Action == "stream_auth" && q.Session != "" {
+	if q.Mode == stream.Play || q.Action == "stream_auth" && fields["server-instance"] != "" {
 		var query string
 		path, query, _ = strings.Cut(path, "?")
 		if q.Query, err = url.ParseQuery(query); err != nil {
