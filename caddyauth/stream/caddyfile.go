@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"fmt"
+
 	"github.com/caddyauth/callbacks/caddyauth/credential"
 
 	"github.com/caddyserver/caddy/v2"
@@ -66,6 +68,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	own, _ := module.(OptionParser)
+	start := *d
 	var tokenAt, ruleAt []caddyfile.Dispenser // where each stands
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if own != nil {
@@ -86,6 +89,11 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 		if len(h.Rules) > len(ruleAt) {
 			ruleAt = append(ruleAt, place)
+		}
+	}
+	if own != nil {
+		if err := own.CheckOptions(); err != nil {
+			return start.WrapErr(fmt.Errorf("%s: %w", name, err))
 		}
 	}
 	for i := range h.Tokens {

@@ -36,6 +36,10 @@ type OptionParser interface {
 	// ParseOption reads one line of the block, whose first word is d.Val(). known is false where that is none of its own;
 	// then nothing of the line has been read.
 	ParseOption(d *caddyfile.Dispenser) (known bool, err error)
+
+	// CheckOptions refuses options that do not make a whole, once the block has been read. It looks at nothing that a
+	// placeholder stands for.
+	CheckOptions() error
 }
 
 // MaxBody bounds the body of a hook, in bytes. The largest honest one is a few kilobytes.

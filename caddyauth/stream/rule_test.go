@@ -290,6 +290,7 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		want                 []string
 	}{
 		{"no such dialect", "wowza", "", []string{"wowza", "dialect"}},
+		{"http without a path", "http", "allow {\n}", []string{"path", "/hls/{app}/{stream}/*", "Caddyfile:3"}},
 		{"an unknown option", "icecast", "alow {\n}", []string{"alow", "Caddyfile:4"}},
 		{"an unknown condition", "icecast", "allow {\ncountry DE\n}", []string{"unknown", "country", "Caddyfile:5"}},
 		{"an unknown option of token", "icecast", "token {\nstatik x\n}", []string{"unknown", "statik"}},

@@ -59,8 +59,8 @@ func (HTTP) CaddyModule() caddy.ModuleInfo {
 
 // Provision compiles the patterns.
 func (h *HTTP) Provision(caddy.Context) error {
-	if len(h.Paths) == 0 {
-		return errors.New("path: there must be one that says which stream is asked for, such as /hls/{app}/{stream}/*")
+	if err := h.CheckOptions(); err != nil {
+		return err
 	}
 	for _, path := range h.Paths {
 		pattern, err := compilePath(path)
@@ -322,6 +322,14 @@ func (h *HTTP) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	default:
 		return false, nil
 	}
+}
+
+// CheckOptions refuses a block without a path: every request would be denied.
+func (h *HTTP) CheckOptions() error {
+	if len(h.Paths) == 0 {
+		return errors.New("path: there must be one that says which stream is asked for, such as /hls/{app}/{stream}/*")
+	}
+	return nil
 }
 
 // Interface guards
