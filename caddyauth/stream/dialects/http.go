@@ -143,18 +143,19 @@ func (h *HTTP) Decode(r *http.Request, _ []byte) (*stream.Request, error) {
 }
 
 // Encode answers a client that is denied; on an allowance the next handler does. Who brought no credential is asked for
-// one.
-func (h *HTTP) Encode(w http.ResponseWriter, _ *stream.Request, d stream.Decision) error {
+// one, and who was asked for a password and mistyped it, again.
+func (h *HTTP) Encode(w http.ResponseWriter, q *stream.Request, d stream.Decision) error {
 	header := w.Header()
 	clean(header)
 	status := denialStatus(d)
+	mistyped := h.Realm != "" && q != nil && q.User+q.Password != "" && d.Code == verdict.BadSignature
 	switch {
 	case d.Allow:
 		return errors.New("an allowance is not encoded")
 	case d.Redirect != "":
 		header.Set("Location", d.Redirect)
 		status = http.StatusFound
-	case status == http.StatusForbidden && d.Code == verdict.Missing:
+	case status == http.StatusForbidden && (d.Code == verdict.Missing || mistyped):
 		status = http.StatusUnauthorized
 		if h.Realm != "" {
 			header.Set("WWW-Authenticate", "Basic realm="+strconv.Quote(h.Realm)+`, charset="UTF-8"`)

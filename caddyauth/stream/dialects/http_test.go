@@ -185,6 +185,15 @@ func TestEncodeForClients(t *testing.T) {
 			}
 		})
 	}
+	// To a browser, any other status says that the password was right: it would not ask for another.
+	w := httptest.NewRecorder()
+	wrong := stream.Decision{Code: verdict.BadSignature, Status: http.StatusForbidden}
+	if err := (&HTTP{Realm: "club"}).Encode(w, &stream.Request{User: "bob", Password: "typo"}, wrong); err != nil {
+		t.Fatal(err)
+	}
+	if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") != `Basic realm="club", charset="UTF-8"` {
+		t.Errorf("a wrong password is answered %d %v", w.Code, w.Header())
+	}
 	if err := new(HTTP).Encode(httptest.NewRecorder(), q, stream.Decision{Allow: true}); err == nil {
 		t.Error("an allowance was answered instead of the next handler")
 	}
