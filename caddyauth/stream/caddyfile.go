@@ -91,8 +91,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			ruleAt = append(ruleAt, place)
 		}
 	}
-	if own != nil {
-		if err := own.CheckOptions(); err != nil {
+	if whole, ok := module.(Checker); ok {
+		if err := whole.Check(); err != nil {
 			return start.WrapErr(fmt.Errorf("%s: %w", name, err))
 		}
 	}

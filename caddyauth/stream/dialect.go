@@ -36,10 +36,14 @@ type OptionParser interface {
 	// ParseOption reads one line of the block, whose first word is d.Val(). known is false where that is none of its own;
 	// then nothing of the line has been read.
 	ParseOption(d *caddyfile.Dispenser) (known bool, err error)
+}
 
-	// CheckOptions refuses options that do not make a whole, once the block has been read. It looks at nothing that a
-	// placeholder stands for.
-	CheckOptions() error
+// Checker is a Dialect whose options can be told to be no whole once its block was read.
+//
+// EXPERIMENTAL: Subject to change or removal.
+type Checker interface {
+	// Check gives what is wrong. It looks at nothing that a placeholder stands for.
+	Check() error
 }
 
 // MaxBody bounds the body of a hook, in bytes. The largest honest one is a few kilobytes.

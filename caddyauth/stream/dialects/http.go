@@ -59,7 +59,7 @@ func (HTTP) CaddyModule() caddy.ModuleInfo {
 
 // Provision compiles the patterns.
 func (h *HTTP) Provision(caddy.Context) error {
-	if err := h.CheckOptions(); err != nil {
+	if err := h.Check(); err != nil {
 		return err
 	}
 	for _, path := range h.Paths {
@@ -325,8 +325,8 @@ func (h *HTTP) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	}
 }
 
-// CheckOptions refuses a block without a path: every request would be denied.
-func (h *HTTP) CheckOptions() error {
+// Check refuses a block without a path: every request would be denied.
+func (h *HTTP) Check() error {
 	if len(h.Paths) == 0 {
 		return errors.New("path: there must be one that says which stream is asked for, such as /hls/{app}/{stream}/*")
 	}
@@ -338,4 +338,5 @@ var (
 	_ caddy.Provisioner   = (*HTTP)(nil)
 	_ stream.Dialect      = (*HTTP)(nil)
 	_ stream.OptionParser = (*HTTP)(nil)
+	_ stream.Checker      = (*HTTP)(nil)
 )
