@@ -18,8 +18,12 @@ import (
 // most others after 15 s. Without it, slow bodies would hold memory for as long as their sender likes.
 const Within = 10 * time.Second
 
-// reserved is the most, in bytes, that is set aside before a body comes.
-const reserved = 1 << 20
+// The most, in bytes, that is set aside before a body comes, and once so much of it is there: who announces a long one and
+// sends nothing makes us hold little.
+const (
+	before   = 64 << 10
+	reserved = 1 << 20
+)
 
 // Capture reads r's body, at most limit bytes of it, and puts the same bytes back for the next reader, with
 // Content-Length set to their number. The bytes are those on the wire: nothing is decompressed.
@@ -44,9 +48,20 @@ func (b *Buffers) Capture(w http.ResponseWriter, r *http.Request, limit int64, w
 	slow := b.begin(w, within)
 
 	original := r.Body
-	pool, memory := b.get(r.ContentLength)
+	pool, memory := b.get(min(r.ContentLength, before))
 	buffer := bytes.NewBuffer((*memory)[:0])
-	_, err := buffer.ReadFrom(io.LimitReader(original, limit+1))
+	var err error
+	if r.ContentLength > before {
+		if _, err = buffer.ReadFrom(io.LimitReader(original, before)); buffer.Len() == before {
+			begun, small, first := buffer.Bytes(), pool, memory
+			pool, memory = b.get(r.ContentLength)
+			buffer = bytes.NewBuffer(append((*memory)[:0], begun...))
+			small.Put(first)
+		}
+	}
+	if err == nil {
+		_, err = buffer.ReadFrom(io.LimitReader(original, limit+1-int64(buffer.Len())))
+	}
 	data := buffer.Bytes()
 	failed := err != nil || int64(len(data)) > limit
 	switch hasDeadline := b.end(slow); {

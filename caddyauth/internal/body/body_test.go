@@ -2,6 +2,7 @@ package body
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -142,9 +143,13 @@ func TestABodyThatWasReleasedIsNeverAnotherRequests(t *testing.T) {
 
 func TestEveryLengthFindsRoom(t *testing.T) {
 	var buffers Buffers
-	for _, size := range []int{1, 511, 512, 513, 4096, 1<<20 - 1, 1 << 20, 1<<20 + 1} {
+	for _, size := range []int{1, 511, 512, 513, 4096, before - 1, before, before + 1, 1<<20 - 1, 1 << 20, 1<<20 + 1} {
+		var lines strings.Builder // none like another, so that no piece can stand for another
+		for i := 0; lines.Len() < size; i++ {
+			fmt.Fprintln(&lines, i)
+		}
+		text := lines.String()[:size]
 		for _, length := range []int{size, -1} {
-			text := strings.Repeat("x", size)
 			r := post(strings.NewReader(text), int64(length))
 			data, err := buffers.Capture(httptest.NewRecorder(), r, 2<<20, time.Minute)
 			if err != nil || string(data) != text || cap(data) != len(data) {
@@ -187,6 +192,17 @@ func TestNothingComesAfterABodyThatWasAnnouncedAsEmpty(t *testing.T) {
 	data, err := new(Buffers).Capture(httptest.NewRecorder(), r, 5, Within)
 	if rest, _ := io.ReadAll(r.Body); err != nil || len(data) != 0 || len(rest) != 0 || r.Trailer != nil {
 		t.Errorf("verified %q, and the next reader gets %q with the trailers %v: %v", data, rest, r.Trailer, err)
+	}
+}
+
+func TestALongBodyThatBreaksIsPutBackAsFarAsItCame(t *testing.T) {
+	for _, size := range []int{1, before - 1, before, before + 1, 100_000} {
+		text := strings.Repeat("0123456789", size)[:size]
+		r := post(strings.NewReader(text), 1<<20)
+		_, err := new(Buffers).Capture(httptest.NewRecorder(), r, 1<<20, Within)
+		if rest, again := io.ReadAll(r.Body); verdict.Of(err).Reason != verdict.Malformed || string(rest) != text || again == nil {
+			t.Errorf("%d bytes of a MiB: %v, and the next reader gets %d, %v", size, err, len(rest), again)
+		}
 	}
 }
 
