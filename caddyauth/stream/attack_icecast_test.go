@@ -21,6 +21,7 @@ func TestAttacksOnIcecast(t *testing.T) {
 	bed := testbed.New(t, site(
 		handle("/ice", "icecast", static+valid)+
 			handle("/radio", "radiomast", static+valid)+
+			handle("/url", "icecast", "token {\nfrom query token\nstatic good\n}\n"+valid)+
 			handle("/jwt", "icecast", jwtToken+valid)+
 			handle("/limit", "icecast", jwtToken+"allow {\ntoken valid\ntime_limit 1h token\n}")+
 			handle("/address", "icecast", static+"allow {\nip 192.0.2.7\ntoken valid\n}")+
@@ -107,6 +108,18 @@ func TestAttacksOnIcecast(t *testing.T) {
 		// But with Icecast 2.5, a source's mount has no query: what stands there is no part of its name.
 		denied(t, do(t, without("/ice", "/mystream?token=good", map[string]string{"action": "stream_auth"})), http.StatusBadRequest)
 		allowedIcecast(t, do(t, without("/ice", "/mystream", map[string]string{"action": "stream_auth", "pass": "good"})))
+	})
+	t.Run("of a 2.5 source, a token in its URL beside its password counts only where `from` says which", func(t *testing.T) {
+		source := func(path, mount, pass string) *http.Request {
+			return icecast(path, "action", "stream_auth", "server", "radio.example", "port", "8000", "server-instance", "0b1f", "client", "7",
+				"mount", mount, "user", "dj1", "pass", pass, "ip", "192.0.2.7", "agent", "Lavf/59")
+		}
+		for mount, pass := range map[string]string{"/mystream?token=good": "hackme", "/mystream?token=bad": "good"} {
+			denied(t, do(t, source("/ice", mount, pass)), http.StatusBadRequest)
+		}
+		allowedIcecast(t, do(t, source("/url", "/mystream?token=good", "hackme")))
+		denied(t, do(t, source("/url", "/mystream?token=bad", "good")), http.StatusForbidden)
+		denied(t, do(t, source("/url", "/mystream", "good")), http.StatusForbidden)
 	})
 	t.Run("ic-action-remove", func(t *testing.T) {
 		result := do(t, without("/ice", "/mystream?token=good", map[string]string{"action": "listener_remove"}))
