@@ -160,7 +160,11 @@ func TestSignPutsWhatVonageSMSSignsIntoTheBody(t *testing.T) {
 			t.Errorf("%s: the gate answered %q, %v", contentType, out, err)
 		}
 	}
-	for _, r := range bed.Receiver.Received() {
+	received := bed.Receiver.Received()
+	if len(received) != 2 {
+		t.Errorf("%d requests reached the receiver, want 2", len(received))
+	}
+	for _, r := range received {
 		if !strings.Contains(string(r.Body), "msisdn") || strings.Contains(string(r.Body), "recording") {
 			t.Errorf("the receiver got %q", r.Body)
 		}
