@@ -1,6 +1,7 @@
 package token_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
@@ -202,6 +203,129 @@ func TestReloads(t *testing.T) {
 	use()
 	if i.fetches.Load() != 2*fetches || i.asked.Load() != 2*asked {
 		t.Error("keys and answers outlived the last config that used them")
+	}
+}
+
+// slow answers introspection when the test lets it, or not at all.
+type slow struct {
+	*httptest.Server
+	asked, answer, given chan struct{} // given up: the client has gone
+}
+
+func newSlow(t *testing.T) *slow {
+	t.Helper()
+	s := &slow{asked: make(chan struct{}), answer: make(chan struct{}), given: make(chan struct{})}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		s.asked <- struct{}{}
+		select {
+		case <-s.answer:
+			_, _ = io.WriteString(w, `{"active":true}`)
+		case <-r.Context().Done():
+			close(s.given)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// A request that a config has begun to decide is decided by it, though another config has taken its place: what it asks
+// is not cut off, and what it has yet to ask is asked.
+func TestARequestUnderWayIsDecidedThoughItsConfigIsGone(t *testing.T) {
+	i, s := newIssuer(t), newSlow(t)
+	bed := testbed.Run(t, strings.NewReplacer("ISSUER", i.URL, "SLOW", s.URL).Replace(`http:// {
+	callback_auth oauth2 {
+		introspection SLOW {
+			client_id one
+			client_secret a-client-secret-0123456789abcdef
+		}
+	}
+	callback_auth oauth2 {
+		introspection ISSUER/introspect {
+			client_id two
+			client_secret a-client-secret-0123456789abcdef
+		}
+	}
+	callback_auth jwt {
+		jwks ISSUER/keys
+		audience us
+	}
+	respond old
+}`))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://example.com/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+i.token(t))
+	outcome := make(chan string, 1)
+	go func() {
+		response, err := bed.Client().Do(r)
+		if err != nil {
+			outcome <- err.Error()
+			return
+		}
+		defer response.Body.Close()
+		body, _ := io.ReadAll(response.Body)
+		outcome <- response.Status + " " + string(body)
+	}()
+	<-s.asked
+	bed.Reload(t, "http:// {\n\trespond new\n}\n")
+	s.answer <- struct{}{}
+	if got := <-outcome; got != "200 OK old" {
+		t.Errorf("the request got %s", got)
+	}
+	if i.asked.Load() != 1 || i.fetches.Load() != 1 {
+		t.Errorf("asked %d times, keys fetched %d times; want once each", i.asked.Load(), i.fetches.Load())
+	}
+}
+
+// A server that never answers holds nothing of a config that is gone, once its client has gone, too.
+func TestAConfigThatIsGoneAsksForNobody(t *testing.T) {
+	s := newSlow(t)
+	testbed.Run(t, "http:// {\n\trespond \"first\"\n}\n")
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	before := goleak.IgnoreCurrent()
+	bed := testbed.Run(t, strings.ReplaceAll(`http:// {
+	callback_auth oauth2 {
+		introspection SLOW {
+			client_id one
+			client_secret a-client-secret-0123456789abcdef
+		}
+	}
+	respond old
+}`, "SLOW", s.URL))
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://example.com/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer opaque")
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		if response, err := bed.Client().Do(r); err == nil {
+			response.Body.Close()
+			t.Errorf("an answer out of nothing: %s", response.Status)
+		}
+	}()
+	<-s.asked
+	bed.Reload(t, "http:// {\n\trespond new\n}\n")
+	select {
+	case <-s.given:
+		t.Error("the call was cut off while its request waited")
+	default:
+	}
+	leave()
+	<-left
+	<-s.given
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := quiet(before); err != nil {
+		t.Error(err)
 	}
 }
 

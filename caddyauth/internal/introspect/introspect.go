@@ -21,6 +21,7 @@ import (
 
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/internal/endpoint"
+	"github.com/caddyauth/callbacks/caddyauth/internal/flight"
 	"github.com/caddyauth/callbacks/caddyauth/internal/secret"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 )
@@ -78,24 +79,21 @@ type Config struct {
 
 // Client asks one server. It may be used by many goroutines at once.
 type Client struct {
-	config  Config
-	url     string
-	client  *http.Client
-	now     func(context.Context) time.Time
-	life    context.Context // ends with Close
-	end     context.CancelFunc
-	running sync.WaitGroup
+	config Config
+	url    string
+	client *http.Client
+	now    func(context.Context) time.Time
+	calls  flight.Group
 
 	mu       sync.Mutex
-	closed   bool
-	flights  map[key]*flight
+	asked    map[key]*question
 	active   cache
 	inactive cache
 }
 
-// flight is one call under way. answer and err are set before done is closed.
-type flight struct {
-	done   chan struct{}
+// question is one call under way. answer and err are set when it has ended.
+type question struct {
+	*flight.Call
 	answer *Answer
 	err    error
 }
@@ -121,7 +119,7 @@ func New(config Config) (*Client, error) {
 		url:      u.String(),
 		client:   config.Client,
 		now:      config.Now,
-		flights:  map[key]*flight{},
+		asked:    map[key]*question{},
 		active:   newCache(maxEntries, maxCached),
 		inactive: newCache(maxEntries, maxCached),
 	}
@@ -131,7 +129,6 @@ func New(config Config) (*Client, error) {
 	if c.client == nil {
 		c.client = endpoint.Client(8)
 	}
-	c.life, c.end = context.WithCancel(context.Background())
 	return c, nil
 }
 
@@ -175,37 +172,37 @@ func (c *Client) ask(ctx context.Context, token string) (*Answer, error) {
 		c.mu.Unlock()
 		return answer, nil
 	}
-	f, ok := c.flights[id]
-	if !ok {
-		if c.closed || len(c.flights) >= maxInFlight {
-			c.mu.Unlock()
-			return nil, verdict.Errorf(verdict.Unavailable, "too many introspection calls are under way")
-		}
-		f = &flight{done: make(chan struct{})}
-		c.flights[id] = f
-		c.running.Go(func() { c.fly(f, id, token, now) })
+	q, ok := c.asked[id]
+	switch {
+	case ok:
+		q.Join()
+	case len(c.asked) >= maxInFlight:
+		c.mu.Unlock()
+		return nil, verdict.Errorf(verdict.Unavailable, "too many introspection calls are under way")
+	default:
+		q = new(question)
+		c.asked[id] = q
+		q.Call = c.calls.Go(timeout, func(ctx context.Context) { c.put(ctx, q, id, token, now) })
 	}
 	c.mu.Unlock()
-	select {
-	case <-f.done:
-		return f.answer, f.err
-	case <-ctx.Done():
+	if q.Wait(ctx) != nil {
 		return nil, verdict.Errorf(verdict.Unavailable, "the introspection answer did not come in time")
 	}
+	return q.answer, q.err
 }
 
-// fly makes one call. It is bound to no request: the first one who asked may be gone, and the others still wait.
-func (c *Client) fly(f *flight, id key, token string, now time.Time) {
-	ctx, cancel := context.WithTimeout(c.life, timeout)
-	defer cancel()
-	f.answer, f.err = c.call(ctx, token)
-	c.mu.Lock()
-	delete(c.flights, id)
-	if f.err == nil {
-		c.remember(id, f.answer, now)
+// put asks one question, and remembers the answer.
+func (c *Client) put(ctx context.Context, q *question, id key, token string, now time.Time) {
+	q.answer, q.err = c.call(ctx, token)
+	if c.calls.Closed() {
+		c.client.CloseIdleConnections() // nobody else will use this one
 	}
-	c.mu.Unlock()
-	close(f.done)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.asked, id)
+	if q.err == nil {
+		c.remember(id, q.answer, now)
+	}
 }
 
 // remember keeps an answer, counted from when it was asked for. Inactive tokens are kept apart, so that a flood of
@@ -262,12 +259,9 @@ func (c *Client) call(ctx context.Context, token string) (answer *Answer, err er
 	return parse(body)
 }
 
-// Close ends the calls under way, waits for them, and drops idle connections.
+// Close drops connections that are idle, and ends the calls for which no request is waiting. Requests that are under way
+// are decided: that their configuration was replaced is no reason to refuse a good token.
 func (c *Client) Close() {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
-	c.end()
-	c.running.Wait()
+	c.calls.Close()
 	c.client.CloseIdleConnections()
 }

@@ -210,23 +210,61 @@ func TestASlowServerHoldsUpSixtyFourCallsAndNoMore(t *testing.T) {
 	})
 }
 
-func TestCloseEndsCallsUnderWay(t *testing.T) {
-	asked := make(chan struct{}, 1)
-	s := newServer(t, nil)
-	s.serve(func(http.ResponseWriter, string) {
+func TestAClosedClientAnswersRequestsUnderWayAndKeepsNoConnection(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	s := newServer(t, func(w http.ResponseWriter, _ string) {
 		asked <- struct{}{}
-		<-s.last.Context().Done()
+		<-answer
+		_, _ = io.WriteString(w, `{"active":true}`)
 	})
 	c := open(t, s.config(newHands()))
-	var waiting sync.WaitGroup
-	waiting.Go(func() { want(t, c, "token", verdict.Unavailable) })
-	<-asked
-	c.Close()
-	waiting.Wait()
-	want(t, c, "token", verdict.Unavailable)
-	if s.calls.Load() != 1 {
-		t.Error("a closed client called")
+	callers := map[string]bool{}
+	for _, token := range []string{"asked about when it is closed", "asked about later", "and another"} {
+		var waiting sync.WaitGroup
+		waiting.Go(func() { want(t, c, token, verdict.OK) })
+		<-asked
+		c.Close()
+		answer <- struct{}{}
+		waiting.Wait()
+		callers[s.last.RemoteAddr] = true
 	}
+	if len(callers) != 3 {
+		t.Errorf("%d connections for three calls: one was kept", len(callers))
+	}
+}
+
+func TestACallOfAClosedClientEndsWithTheLastRequestThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := New(Config{
+			URL: "https://idp.example.com/introspect", ClientID: clientID, ClientSecret: secret.New("1", []byte(clientSecret)),
+			Client: &http.Client{Transport: hanging{}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		leave := func() context.CancelFunc {
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() { _, _ = c.Check(ctx, "token") }()
+			synctest.Wait()
+			return cancel
+		}
+		first, second := leave(), leave()
+		c.Close()
+		third := leave()
+		for n, last := range []context.CancelFunc{first, third, second} {
+			last()
+			synctest.Wait()
+			c.mu.Lock()
+			if ended := len(c.asked) == 0; ended != (n == 2) {
+				t.Errorf("after %d of three requests have gone: ended %v", n+1, ended)
+			}
+			c.mu.Unlock()
+		}
+		if time.Since(start) != 0 {
+			t.Errorf("it took %s", time.Since(start))
+		}
+	})
 }
 
 func TestACacheForgetsWhatEndsSoonestWhenItIsFull(t *testing.T) {

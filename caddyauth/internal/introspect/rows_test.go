@@ -172,7 +172,7 @@ func TestKnownAttacks(t *testing.T) {
 			want(t, c, fmt.Sprint("made-up-", n), verdict.BadSignature)
 		}
 		c.mu.Lock()
-		if len(c.inactive.entries) > 100 || len(c.active.entries) != 1 || len(c.flights) != 0 {
+		if len(c.inactive.entries) > 100 || len(c.active.entries) != 1 || len(c.asked) != 0 {
 			t.Errorf("%d inactive tokens and %d active ones are remembered", len(c.inactive.entries), len(c.active.entries))
 		}
 		c.mu.Unlock()

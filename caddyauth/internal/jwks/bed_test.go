@@ -187,13 +187,13 @@ func want(t testing.TB, s *Set, token *jose.Token, expected verdict.Reason) {
 func settled(t testing.TB, s *Set) {
 	t.Helper()
 	s.mu.Lock()
-	f := s.flight
+	f := s.fetching
+	if f != nil {
+		f.Join()
+	}
 	s.mu.Unlock()
 	if f != nil {
-		select {
-		case <-f.done:
-		case <-t.Context().Done():
-		}
+		_ = f.Wait(t.Context())
 	}
 }
 

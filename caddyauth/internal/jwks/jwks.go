@@ -22,6 +22,7 @@ import (
 
 	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
 	"github.com/caddyauth/callbacks/caddyauth/internal/endpoint"
+	"github.com/caddyauth/callbacks/caddyauth/internal/flight"
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 )
@@ -58,17 +59,14 @@ type Set struct {
 	lasts  time.Duration // how long keys are young, where their source does not say
 	onNeed bool          // an unknown key id causes a fetch
 
-	life    context.Context // ends with Close
-	end     context.CancelFunc
-	running sync.WaitGroup
+	fetches flight.Group
 
 	mu        sync.Mutex
-	held      *held   // nil before the first success
-	flight    *flight // nil when nothing is being fetched
+	held      *held  // nil before the first success
+	fetching  *fetch // nil when nothing is being fetched
 	attempted time.Time
 	paused    time.Time // start of the pause; zero: none
 	result    Result    // of the last attempt; "" before it
-	closed    bool
 	onRefresh func(Result)
 }
 
@@ -108,7 +106,6 @@ func New(config Config) (*Set, error) {
 	default:
 		return nil, errors.New("keys come from somewhere: a JWKS URL, provider metadata, an issuer or a file")
 	}
-	s.life, s.end = context.WithCancel(context.Background())
 	return s, nil
 }
 
@@ -195,12 +192,6 @@ func (s *Set) Health() Health {
 	return h
 }
 
-// Close ends what is being fetched and waits for it. Keys that are held go on serving requests that are under way, but
-// are not fetched again.
-func (s *Set) Close() {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	s.end()
-	s.running.Wait()
-}
+// Close ends a fetch for which no token is waiting. Requests that are under way are decided: that their configuration was
+// replaced is no reason to refuse a good token. What is held serves them, and what they need is still fetched.
+func (s *Set) Close() { s.fetches.Close() }

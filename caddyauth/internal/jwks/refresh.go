@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/internal/flight"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 )
 
@@ -43,9 +44,9 @@ type held struct {
 // source gets keys from where they are. before is what it gave last, or nil; it may be given again.
 type source func(ctx context.Context, before *held) (*held, error)
 
-// flight is one fetch under way. Those who need its outcome wait for done.
-type flight struct {
-	done   chan struct{}
+// fetch is one under way.
+type fetch struct {
+	*flight.Call
 	urgent bool // nobody has confirmed the held keys for long: tokens wait a little before they trust those
 }
 
@@ -72,12 +73,17 @@ func (s *Set) current(ctx context.Context) (current *held, fetched bool, err err
 	// Keys that went unused for long may have been withdrawn meanwhile: a token then waits for the answer, but not
 	// for an issuer who is slow. Under traffic the answer is there before.
 	unasked := age >= 2*current.lasts && s.attempted.Before(current.at.Add(current.lasts))
+	urgent := unasked || !s.onNeed
+	if !urgent && s.fetches.Closed() {
+		return current, false, nil // nobody will be there to use newer ones
+	}
 	f := s.begin(now, false)
 	if f == nil {
 		return current, false, nil
 	}
-	f.urgent = f.urgent || unasked || !s.onNeed
+	f.urgent = f.urgent || urgent
 	if !f.urgent {
+		f.Leave()
 		return current, false, nil
 	}
 	s.mu.Unlock()
@@ -100,11 +106,12 @@ func (s *Set) renewed(ctx context.Context) (*held, error) {
 	return s.after(now)
 }
 
-// begin returns the fetch that is under way, or starts one, or returns nil where none may be started yet. forUnknown
-// says that an unknown key id asks for it, which starts a pause whatever comes of it.
-func (s *Set) begin(now time.Time, forUnknown bool) *flight {
-	if s.flight != nil || s.closed {
-		return s.flight
+// begin returns the fetch that is under way, or starts one, or returns nil where none may be started yet. The caller is
+// waiting for it. forUnknown says that an unknown key id asks for it, which starts a pause whatever comes of it.
+func (s *Set) begin(now time.Time, forUnknown bool) *fetch {
+	if s.fetching != nil {
+		s.fetching.Join()
+		return s.fetching
 	}
 	// A clock that was set back ends the pause, rather than making it last.
 	if since := now.Sub(s.paused); !s.paused.IsZero() && since >= 0 && since < s.pause {
@@ -115,18 +122,13 @@ func (s *Set) begin(now time.Time, forUnknown bool) *flight {
 		s.paused = now
 	}
 	s.attempted = now
-	f := &flight{done: make(chan struct{})}
-	s.flight = f
 	before := s.held
-	s.running.Go(func() { s.fetch(f, before, now) })
-	return f
+	s.fetching = &fetch{Call: s.fetches.Go(timeout, func(ctx context.Context) { s.fetch(ctx, before, now) })}
+	return s.fetching
 }
 
-// fetch asks the source once. It is bound to no request: the first one who needed the keys may be gone, and the others
-// still wait.
-func (s *Set) fetch(f *flight, before *held, now time.Time) {
-	ctx, cancel := context.WithTimeout(s.life, timeout)
-	defer cancel()
+// fetch asks the source once, and holds what it gives.
+func (s *Set) fetch(ctx context.Context, before *held, now time.Time) {
 	got, err := s.ask(ctx, before)
 	s.mu.Lock()
 	s.result = resultOf(err)
@@ -139,14 +141,12 @@ func (s *Set) fetch(f *flight, before *held, now time.Time) {
 		}
 		s.held = got
 	}
-	s.flight = nil
+	s.fetching = nil
 	told, result := s.onRefresh, s.result
-	closed := s.life.Err() != nil
 	s.mu.Unlock()
-	if told != nil && !closed { // before anybody is answered by it: the log says first why
+	if told != nil { // before anybody is answered by it: the log says first why
 		told(result)
 	}
-	close(f.done)
 }
 
 // ask calls the source. This goroutine is not one of net/http's, which outlive a panic; so it has to see to that itself.
@@ -182,14 +182,9 @@ func (s *Set) lastResult() Result {
 }
 
 // wait waits for f, or until the caller gives up. Where there is no fetch to wait for it returns at once.
-func wait(ctx context.Context, f *flight) error {
-	if f == nil {
-		return nil
-	}
-	select {
-	case <-f.done:
-		return nil
-	case <-ctx.Done():
+func wait(ctx context.Context, f *fetch) error {
+	if f != nil && f.Wait(ctx) != nil {
 		return verdict.Errorf(verdict.Unavailable, "the keys did not come in time")
 	}
+	return nil
 }

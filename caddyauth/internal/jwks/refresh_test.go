@@ -303,33 +303,59 @@ func TestHealthSaysWhenTheNextFetchMayBe(t *testing.T) {
 	}
 }
 
-func TestAClosedSetServesWhatItHoldsAndCallsNobody(t *testing.T) {
+func TestAClosedSetFetchesWhatATokenWaitsForAndNothingElse(t *testing.T) {
 	h := newHands()
 	i := newIssuer(t, text(set(ec(t, "one"))))
 	held, empty := open(t, Config{JWKS: i.URL, Now: h.now}), open(t, Config{JWKS: i.URL, Now: h.now})
 	want(t, held, token("one"), verdict.OK)
 	held.Close()
 	empty.Close()
-	h.move(time.Hour)
-	want(t, held, token("one"), verdict.OK)
-	want(t, empty, token("one"), verdict.Unavailable)
+	h.move(youth)
+	want(t, held, token("one"), verdict.OK) // no longer young; a refresh would be for those who come after
 	if i.calls.Load() != 1 {
-		t.Errorf("%d calls", i.calls.Load())
+		t.Errorf("%d fetches before a token needed one", i.calls.Load())
+	}
+	want(t, empty, token("one"), verdict.OK)
+	i.serve(text(set(ec(t, "one"), ec(t, "two"))))
+	want(t, held, token("two"), verdict.OK)
+	if i.calls.Load() != 3 {
+		t.Errorf("%d fetches", i.calls.Load())
 	}
 }
 
-func TestCloseEndsAFetchThatHangs(t *testing.T) {
-	asked := make(chan struct{})
-	i := newIssuer(t, func(_ http.ResponseWriter, r *http.Request) {
-		close(asked)
-		<-r.Context().Done()
+func TestAFetchOfAClosedSetEndsWithTheLastTokenThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ended atomic.Bool
+		client, stop := piped(func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			ended.Store(true)
+		})
+		defer stop()
+		s, err := New(Config{JWKS: "http://127.0.0.1/", Client: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		leave := func() context.CancelFunc {
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() { _, _ = s.Keys(ctx, token("one")) }()
+			synctest.Wait()
+			return cancel
+		}
+		first, second := leave(), leave()
+		s.Close()
+		third := leave()
+		for n, last := range []context.CancelFunc{first, third, second} {
+			last()
+			synctest.Wait()
+			if ended.Load() != (n == 2) {
+				t.Errorf("after %d of three tokens have gone: ended %v", n+1, ended.Load())
+			}
+		}
+		if time.Since(start) != 0 {
+			t.Errorf("it took %s", time.Since(start))
+		}
 	})
-	s := open(t, Config{JWKS: i.URL})
-	var waiting sync.WaitGroup
-	waiting.Go(func() { want(t, s, token("one"), verdict.Unavailable) })
-	<-asked
-	s.Close()
-	waiting.Wait()
 }
 
 func TestRotationFailsNoTokenByTheOldKeyOrTheNew(t *testing.T) {
