@@ -359,7 +359,7 @@ func (r *radio) goOnAir(t *testing.T) {
 func startIcecast(t *testing.T, hook string) *radio {
 	t.Helper()
 	r := &radio{asked: make(chan hookCall, 100)}
-	server := httptest.NewServer(r.watch(t, testbed.New(t, hook)))
+	server := httptest.NewServer(r.watch(t, testbed.Run(t, hook)))
 	t.Cleanup(server.Close)
 	r.hook = server.URL + "/hooks/radio"
 	r.port = freePort(t)
