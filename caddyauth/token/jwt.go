@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/credential"
+	"github.com/caddyauth/callbacks/caddyauth/internal/endpoint"
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
 	"github.com/caddyauth/callbacks/caddyauth/internal/jwks"
 	"github.com/caddyauth/callbacks/caddyauth/internal/strictjson"
@@ -96,6 +97,12 @@ func (j *JWT) Check() error {
 	}
 	if j.isShared() && len(j.Audiences) == 0 {
 		return fmt.Errorf("audience is required with jwks and openid_configuration: their tokens are made for others too")
+	}
+	if err := checkSet(j.JWKS); err != nil {
+		return err
+	}
+	if err := CheckURL("openid_configuration", j.OpenIDConfiguration); err != nil {
+		return err
 	}
 	if !strings.Contains(strings.Join(j.Algorithms, ""), "{") { // else what the placeholders stand for is checked
 		if err := j.checkAlgorithms(j.Algorithms); err != nil {
@@ -240,7 +247,7 @@ func openSet(ctx caddy.Context, value string) (*Keys, error) {
 		return nil, err
 	}
 	config := jwks.Config{File: place}
-	if strings.Contains(place, "://") {
+	if isURL(place) {
 		config = jwks.Config{JWKS: place}
 	}
 	keys, err := OpenKeys(ctx, config)
@@ -248,6 +255,29 @@ func openSet(ctx caddy.Context, value string) (*Keys, error) {
 		return nil, fmt.Errorf("jwks: %w", err)
 	}
 	return keys, nil
+}
+
+// isURL tells the two forms of a jwks option apart.
+func isURL(place string) bool { return strings.Contains(place, "://") }
+
+// checkSet refuses what openSet would refuse of a value that stands there as it is.
+func checkSet(value string) error {
+	if !isURL(value) {
+		return nil
+	}
+	return CheckURL("jwks", value)
+}
+
+// CheckURL refuses a URL that stands in the configuration as it is and may not be called. With a placeholder in it, it is
+// looked at when that is known. Its error names the option, and does not hold the URL.
+func CheckURL(option, value string) error {
+	if value == "" || strings.Contains(value, "{") {
+		return nil
+	}
+	if _, err := endpoint.Parse(value); err != nil {
+		return fmt.Errorf("%s: %w", option, err)
+	}
+	return nil
 }
 
 // checkPublished refuses algorithms whose keys nobody publishes: what everybody can read is no secret.

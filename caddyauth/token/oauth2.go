@@ -102,6 +102,16 @@ func (o *OAuth2) Check() error {
 		return errors.New("oauth2 needs one source of trust: issuer, jwks or introspection")
 	case len(o.Audiences) == 0:
 		return errors.New("audience is required with issuer and jwks: their tokens are made for others too")
+	case o.JWKS != "":
+		if err := checkSet(o.JWKS); err != nil {
+			return err
+		}
+	default: // the keys are where the issuers say
+		for _, issuer := range o.Issuers {
+			if err := CheckURL("issuer", issuer); err != nil {
+				return err
+			}
+		}
 	}
 	return checkPublished(o.Algorithms)
 }
@@ -109,6 +119,9 @@ func (o *OAuth2) Check() error {
 // check refuses what lacks an option.
 func (i *Introspection) check() error {
 	if err := credential.WrittenText("introspection", i.URL); err != nil {
+		return err
+	}
+	if err := CheckURL("introspection", i.URL); err != nil {
 		return err
 	}
 	if err := credential.WrittenText("client_id", i.ClientID); err != nil {

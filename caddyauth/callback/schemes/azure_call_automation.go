@@ -51,12 +51,12 @@ func (AzureCallAutomation) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Check refuses what lacks an audience.
+// Check refuses what lacks an audience, and metadata at a URL that may not be called.
 func (a *AzureCallAutomation) Check() error {
 	if len(a.Audiences) == 0 {
 		return errors.New("audience is required: it is the resource ID, and without it any customer of Azure is accepted")
 	}
-	return nil
+	return token.CheckURL("openid_configuration", a.OpenIDConfiguration)
 }
 
 // Provision sets up what a token must be. The keys are fetched with the first token.

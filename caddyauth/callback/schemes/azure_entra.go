@@ -62,7 +62,7 @@ func (e *Entra) check() error {
 	case len(e.Audiences) == 0:
 		return errors.New("audience is required")
 	}
-	return nil
+	return token.CheckURL("openid_configuration", e.OpenIDConfiguration)
 }
 
 // provision resolves the values and opens the key set.
