@@ -18,12 +18,14 @@ type Group struct {
 	calls  map[*Call]struct{} // under way
 }
 
-// Call is one call under way. Whoever got it from Go or called Join is waiting, and calls Wait or Leave once.
+// Call is one call under way. Whoever got it from Go, or joined it, is waiting, and calls Wait or Leave once.
 type Call struct {
-	group   *Group
-	done    chan struct{}
-	cancel  context.CancelFunc
-	waiting int // of group.mu
+	group  *Group
+	done   chan struct{}
+	cancel context.CancelFunc
+
+	waiting int  // of group.mu
+	ending  bool // of group.mu: the last one who waited has left
 }
 
 // Go starts a call, which lasts no longer than limit, if it heeds its context. The caller is waiting for it. A closed
@@ -53,11 +55,16 @@ func (c *Call) ended() {
 	delete(c.group.calls, c)
 }
 
-// Join makes the caller one of those who are waiting.
-func (c *Call) Join() {
+// Join makes the caller one of those who are waiting, and reports whether it did: a call that everybody has left may be
+// ending already.
+func (c *Call) Join() bool {
 	c.group.mu.Lock()
 	defer c.group.mu.Unlock()
+	if c.ending {
+		return false
+	}
 	c.waiting++
+	return true
 }
 
 // Wait waits for the end of the call, or until ctx ends, whose error it then returns.
@@ -76,7 +83,13 @@ func (c *Call) Leave() {
 	c.group.mu.Lock()
 	defer c.group.mu.Unlock()
 	c.waiting--
+	c.endUnheard()
+}
+
+// endUnheard cancels the call if its group is closed and nobody waits. group.mu is held.
+func (c *Call) endUnheard() {
 	if c.group.closed && c.waiting == 0 {
+		c.ending = true
 		c.cancel()
 	}
 }
@@ -87,9 +100,7 @@ func (g *Group) Close() {
 	defer g.mu.Unlock()
 	g.closed = true
 	for c := range g.calls {
-		if c.waiting == 0 {
-			c.cancel()
-		}
+		c.endUnheard()
 	}
 }
 

@@ -53,7 +53,9 @@ func TestACallOutlivesTheFirstWhoWaitedForIt(t *testing.T) {
 		if err := c.Wait(impatient); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the first one: %v", err)
 		}
-		c.Join()
+		if !c.Join() {
+			t.Fatal("a call under way cannot be joined")
+		}
 		if err := c.Wait(t.Context()); err != nil || ended != nil {
 			t.Errorf("the second one: %v, %v", err, ended)
 		}
@@ -67,7 +69,9 @@ func TestAClosedGroupEndsWhatNobodyWaitsFor(t *testing.T) {
 		var left, waited, later error
 		g.Go(limit, hang(&left)).Leave()
 		c := g.Go(limit, hang(&waited))
-		c.Join()
+		if !c.Join() {
+			t.Fatal("a call under way cannot be joined")
+		}
 		g.Close()
 		synctest.Wait()
 		if left != context.Canceled || waited != nil {
@@ -79,6 +83,9 @@ func TestAClosedGroupEndsWhatNobodyWaitsFor(t *testing.T) {
 			t.Errorf("a call ended with %v while one still waits for it", waited)
 		}
 		c.Leave()
+		if c.Join() {
+			t.Error("a call that is ending is joined")
+		}
 		synctest.Wait()
 		if waited != context.Canceled {
 			t.Errorf("a call that the last one left ended with %v", waited)

@@ -173,13 +173,11 @@ func (c *Client) ask(ctx context.Context, token string) (*Answer, error) {
 		return answer, nil
 	}
 	q, ok := c.asked[id]
-	switch {
-	case ok:
-		q.Join()
-	case len(c.asked) >= maxInFlight:
-		c.mu.Unlock()
-		return nil, verdict.Errorf(verdict.Unavailable, "too many introspection calls are under way")
-	default:
+	if !ok || !q.Join() {
+		if len(c.asked) >= maxInFlight {
+			c.mu.Unlock()
+			return nil, verdict.Errorf(verdict.Unavailable, "too many introspection calls are under way")
+		}
 		q = new(question)
 		c.asked[id] = q
 		q.Call = c.calls.Go(timeout, func(ctx context.Context) { c.put(ctx, q, id, token, now) })
@@ -199,7 +197,9 @@ func (c *Client) put(ctx context.Context, q *question, id key, token string, now
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.asked, id)
+	if c.asked[id] == q {
+		delete(c.asked, id)
+	}
 	if q.err == nil {
 		c.remember(id, q.answer, now)
 	}

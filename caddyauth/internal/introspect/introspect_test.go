@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -263,6 +265,43 @@ func TestACallOfAClosedClientEndsWithTheLastRequestThatWaits(t *testing.T) {
 		}
 		if time.Since(start) != 0 {
 			t.Errorf("it took %s", time.Since(start))
+		}
+	})
+}
+
+// late is a server whose first call ends a while after it was given up, and that answers the second.
+type late struct{ calls atomic.Int64 }
+
+func (l *late) RoundTrip(r *http.Request) (*http.Response, error) {
+	if l.calls.Add(1) == 1 {
+		<-r.Context().Done()
+		time.Sleep(time.Second)
+		return nil, r.Context().Err()
+	}
+	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(`{"active":true}`))}, nil
+}
+
+func TestACallThatEverybodyHasLeftIsJoinedByNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := new(late)
+		c, err := New(Config{
+			URL: "https://idp.example.com/introspect", ClientID: clientID, ClientSecret: secret.New("1", []byte(clientSecret)),
+			Client: &http.Client{Transport: server}, Cache: time.Minute,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		go func() { _, _ = c.Check(ctx, "token") }()
+		synctest.Wait()
+		c.Close()
+		leave()
+		synctest.Wait()
+		want(t, c, "token", verdict.OK)
+		time.Sleep(2 * time.Second) // the first call's end takes nothing of it back
+		want(t, c, "token", verdict.OK)
+		if server.calls.Load() != 2 || len(c.asked) != 0 {
+			t.Errorf("%d calls, %d under way", server.calls.Load(), len(c.asked))
 		}
 	})
 }

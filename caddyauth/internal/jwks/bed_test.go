@@ -188,11 +188,9 @@ func settled(t testing.TB, s *Set) {
 	t.Helper()
 	s.mu.Lock()
 	f := s.fetching
-	if f != nil {
-		f.Join()
-	}
+	joined := f != nil && f.Join()
 	s.mu.Unlock()
-	if f != nil {
+	if joined {
 		_ = f.Wait(t.Context())
 	}
 }

@@ -2,6 +2,7 @@ package jwks
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/internal/flight"
@@ -109,8 +110,7 @@ func (s *Set) renewed(ctx context.Context) (*held, error) {
 // begin returns the fetch that is under way, or starts one, or returns nil where none may be started yet. The caller is
 // waiting for it. forUnknown says that an unknown key id asks for it, which starts a pause whatever comes of it.
 func (s *Set) begin(now time.Time, forUnknown bool) *fetch {
-	if s.fetching != nil {
-		s.fetching.Join()
+	if s.fetching != nil && s.fetching.Join() {
 		return s.fetching
 	}
 	// A clock that was set back ends the pause, rather than making it last.
@@ -122,15 +122,24 @@ func (s *Set) begin(now time.Time, forUnknown bool) *fetch {
 		s.paused = now
 	}
 	s.attempted = now
-	before := s.held
-	s.fetching = &fetch{Call: s.fetches.Go(timeout, func(ctx context.Context) { s.fetch(ctx, before, now) })}
-	return s.fetching
+	f, before := new(fetch), s.held
+	f.Call = s.fetches.Go(timeout, func(ctx context.Context) { s.fetch(ctx, f, before, now) })
+	s.fetching = f
+	return f
 }
 
-// fetch asks the source once, and holds what it gives.
-func (s *Set) fetch(ctx context.Context, before *held, now time.Time) {
+// fetch asks the source once, and holds what it gives. What ended because nobody waited any more says nothing about the
+// source.
+func (s *Set) fetch(ctx context.Context, f *fetch, before *held, now time.Time) {
 	got, err := s.ask(ctx, before)
 	s.mu.Lock()
+	if s.fetching == f {
+		s.fetching = nil
+	}
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		s.mu.Unlock()
+		return
+	}
 	s.result = resultOf(err)
 	if err != nil {
 		s.paused = now
@@ -141,7 +150,6 @@ func (s *Set) fetch(ctx context.Context, before *held, now time.Time) {
 		}
 		s.held = got
 	}
-	s.fetching = nil
 	told, result := s.onRefresh, s.result
 	s.mu.Unlock()
 	if told != nil { // before anybody is answered by it: the log says first why

@@ -325,8 +325,13 @@ func TestAClosedSetFetchesWhatATokenWaitsForAndNothingElse(t *testing.T) {
 
 func TestAFetchOfAClosedSetEndsWithTheLastTokenThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		document := set(ec(t, "one"))
 		var ended atomic.Bool
-		client, stop := piped(func(_ http.ResponseWriter, r *http.Request) {
+		client, stop := piped(func(w http.ResponseWriter, r *http.Request) {
+			if ended.Load() {
+				_, _ = io.WriteString(w, document)
+				return
+			}
 			<-r.Context().Done()
 			ended.Store(true)
 		})
@@ -352,6 +357,7 @@ func TestAFetchOfAClosedSetEndsWithTheLastTokenThatWaits(t *testing.T) {
 				t.Errorf("after %d of three tokens have gone: ended %v", n+1, ended.Load())
 			}
 		}
+		want(t, s, token("one"), verdict.OK) // nothing is held against the issuer
 		if time.Since(start) != 0 {
 			t.Errorf("it took %s", time.Since(start))
 		}
