@@ -81,7 +81,7 @@ func (g *guard) sign(v *Verdict, q *Request) {
 		v.Reason, v.Detail = verdict.Unavailable, "the scheme came to no verdict"
 	}
 	if v.Challenge == "" && !v.OK() {
-		v.Challenge = g.challenge(v, q)
+		v.Challenge = g.challenge(v, q.HTTP)
 	}
 	if !g.isAny { // of those within, the one that accepted counts
 		v.identified, v.replay = g.traits.Identified || g.traits.Replay, g.traits.Replay
@@ -93,8 +93,8 @@ func (g *guard) sign(v *Verdict, q *Request) {
 
 // challenge gives the value of WWW-Authenticate on a refusal. Whoever brought a bearer token learns what RFC 6750 §3.1 has
 // a word for; who brought none, or something else, learns of no error.
-func (g *guard) challenge(v *Verdict, q *Request) string {
-	word, _, _ := strings.Cut(q.HTTP.Header.Get("Authorization"), " ")
+func (g *guard) challenge(v *Verdict, r *http.Request) string {
+	word, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	bearer := !g.isAny && strings.HasPrefix(g.traits.Challenge, "Bearer ") && strings.EqualFold(word, "Bearer")
 	switch status := v.HTTPStatus(); {
 	case status == http.StatusUnauthorized && bearer && v.Reason != verdict.Missing:

@@ -203,9 +203,23 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request, seen *trail, sta
 	v = h.verify(w, r, seen)
 	if v.OK() && v.Answer == nil && h.replay != nil {
 		held, v = h.replay.reserve(r.Context(), v, start)
+		if !v.OK() {
+			v.Challenge = h.challenge(&v, r)
+		}
 		seen.add("replay", &v)
 	}
 	return v, held
+}
+
+// challenge gives the value of WWW-Authenticate where replay memory refuses: that of the first scheme whose messages have
+// ids.
+func (h *Handler) challenge(v *Verdict, r *http.Request) string {
+	for i := range h.guards {
+		if g := &h.guards[i]; g.traits.Identified || g.traits.Replay {
+			return g.challenge(v, r)
+		}
+	}
+	return ""
 }
 
 // verify asks the schemes, then reads the body, then asks those that are not done without it.

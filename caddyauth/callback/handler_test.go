@@ -46,6 +46,9 @@ func refused(t *testing.T, result testbed.Result, statuses ...int) {
 	if len(result.Received) != 0 {
 		t.Fatalf("the receiver got a request that was to be refused; status %d", result.Status)
 	}
+	if result.Status == http.StatusUnauthorized && result.Header.Get("WWW-Authenticate") == "" {
+		t.Error("a 401 without WWW-Authenticate")
+	}
 	if slices.Contains(statuses, result.Status) {
 		return
 	}
