@@ -93,11 +93,7 @@ func (a *AzureCallAutomation) Verify(q *callback.Request) callback.Verdict {
 		return callback.Refuse(err)
 	}
 	t, err := a.token.Verify(q.HTTP.Context(), compact, q.Now)
-	v := tokenVerdict(t, err)
-	if v.OK() && v.User == "" {
-		v.User = v.Key
-	}
-	return v
+	return tokenVerdict(t, err)
 }
 
 // Cleanup lets go of the keys.

@@ -123,7 +123,7 @@ func (e *Entra) verify(q *callback.Request) callback.Verdict {
 	if err == nil {
 		err = e.checkToken(ctx, t)
 	}
-	return tokenVerdict(t, err)
+	return accessVerdict(t, err)
 }
 
 // checkToken looks at whose a genuine token is.

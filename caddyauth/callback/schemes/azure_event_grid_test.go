@@ -290,6 +290,12 @@ func TestEventGridEntraTokens(t *testing.T) {
 			"aeg-event-type", "SubscriptionValidation", "Authorization", bearer)), `{"validationResponse":"`+gridCode+`"}`)
 		answered(t, bed.Do(t, deliver("OPTIONS", "/events", "", "WebHook-Request-Origin", "eventgrid.azure.net", "Authorization", bearer)), "")
 	})
+	t.Run("who, without a subject, is the key; the token's id is no delivery's", func(t *testing.T) {
+		bed := testbed.New(t, "http:// {\ncallback_auth {\n"+block("")+"\n}\nrespond \"{http.auth.user.id}|{http.callback_auth.id}\"\n}")
+		if got := send(bed, i.token(t, v1(map[string]any{"sub": nil, "jti": "t1"}))).Body; got != "k1|" {
+			t.Errorf("%q; want the label of the key and no id", got)
+		}
+	})
 	t.Run("another cloud's Event Grid", func(t *testing.T) {
 		bed := testbed.New(t, site("callback_auth {\n"+block("app_id "+usGov)+"\n}"))
 		expect(t, send(bed, i.token(t, v1(map[string]any{"appid": usGov}))), 200)

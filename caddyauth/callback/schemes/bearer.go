@@ -1,6 +1,7 @@
 package schemes
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
@@ -57,10 +58,17 @@ func tokenVerdict(token *jose.Token, err error) callback.Verdict {
 	return callback.Verdict{
 		Reason: verdict.OK,
 		Key:    token.Key,
-		User:   token.Subject,
+		User:   cmp.Or(token.Subject, token.Key),
 		// RFC 7519 §4.1.7: jti is unique among the tokens of one issuer.
 		Account: token.Issuer,
 		ID:      token.ID,
 		Claims:  token.Text,
 	}
+}
+
+// accessVerdict says what a token came to that is shown with many messages: its id is the id of none of them.
+func accessVerdict(token *jose.Token, err error) callback.Verdict {
+	v := tokenVerdict(token, err)
+	v.Account, v.ID = "", ""
+	return v
 }

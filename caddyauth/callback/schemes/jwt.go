@@ -121,9 +121,6 @@ func (j *JWT) Verify(q *callback.Request) callback.Verdict {
 	if !v.OK() {
 		return v
 	}
-	if v.User == "" {
-		v.User = v.Key
-	}
 	if j.MaxAge == 0 {
 		v.Until = t.Expires.Add(j.Skew())
 	}

@@ -1,6 +1,7 @@
 package schemes
 
 import (
+	"cmp"
 	"net/url"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
@@ -49,7 +50,7 @@ func (o *OAuth2) Verify(q *callback.Request) callback.Verdict {
 		return callback.Refuse(err)
 	}
 	t, err := o.OAuth2.Verify(q.HTTP.Context(), compact, q.Now)
-	v := tokenVerdict(t, err)
+	v := accessVerdict(t, err)
 	if v.Reason == verdict.Denied {
 		v.Challenge = bearerChallenge + `, error="insufficient_scope", scope="` + o.RequiredScopes() + `"`
 	}
@@ -57,7 +58,7 @@ func (o *OAuth2) Verify(q *callback.Request) callback.Verdict {
 		return v
 	}
 	// A token of the client itself may have no subject, or the client as subject (RFC 9068 §2.2).
-	v.User = firstText(t, "sub", "client_id", "azp", "appid")
+	v.User = cmp.Or(firstText(t, "sub", "client_id", "azp", "appid"), v.Key)
 	if isForm(q.HTTP) {
 		return overBody(v, noTokenIn)
 	}

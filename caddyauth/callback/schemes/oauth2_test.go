@@ -134,6 +134,7 @@ func TestOAuth2SignedTokens(t *testing.T) {
 			{nil, "client-1"},
 			{map[string]any{"sub": nil, "client_id": "c", "azp": "z"}, "c"},
 			{map[string]any{"sub": nil, "azp": "z"}, "z"},
+			{map[string]any{"sub": nil}, "k1"}, // of nobody: the key's label
 		} {
 			if got := bed.Do(t, hook(i.token(t, good(c.claims)))).Received[0].Header.Get("X-Who"); got != c.who {
 				t.Errorf("%q; want %q", got, c.who)
@@ -155,6 +156,54 @@ func TestOAuth2SignedTokens(t *testing.T) {
 		}`))
 		challenged(t, bed.Do(t, hook("")), 401, `Basic realm="callback", charset="UTF-8", `+bareChallenge)
 		expect(t, bed.Do(t, hook(i.token(t, good(nil)))), 200)
+	})
+}
+
+// An access token is shown with many messages: its `jti` is the id of none of them, and lets none pass only once.
+func TestOAuth2TheIdOfATokenIsNoMessages(t *testing.T) {
+	i := newIssuer(t, "")
+	access := i.token(t, map[string]any{"jti": "access-1"})
+	const secret = "a-message-secret-0123456789abcdef"
+	bed := testbed.New(t, `http:// {
+		callback_auth {
+			oauth2 {
+				issuer `+i.URL+`
+				audience our-api
+			}
+			jwt {
+				secret `+secret+`
+				from header X-Message
+				max_age 5m
+			}
+			replay {
+				window 20m
+			}
+		}
+		reverse_proxy RECEIVER {
+			header_up X-Id {http.callback_auth.id}
+		}
+	}`)
+	send := func(id any) testbed.Result {
+		claims := map[string]any{"iat": time.Now().Unix(), "jti": id}
+		maps.DeleteFunc(claims, func(_ string, value any) bool { return value == nil })
+		r := hook(access)
+		r.Header.Set("X-Message", testbed.HS256(t, secret, nil, claims))
+		return bed.Do(t, r)
+	}
+	expect(t, send("m1"), 200)
+	result := send("m2")
+	expect(t, result, 200)
+	if got := result.Received[0].Header.Get("X-Id"); got != "m2" {
+		t.Errorf("id %q; want the message's", got)
+	}
+	expect(t, send("m2"), 409)
+	expect(t, send(nil), 401) // the token's id does not stand in for the message's
+
+	t.Run("nor where no message has one", func(t *testing.T) {
+		bed := testbed.New(t, "http:// {\ncallback_auth oauth2 {\nissuer "+i.URL+"\naudience our-api\n}\nrespond \"id={http.callback_auth.id}\"\n}")
+		if got := bed.Do(t, hook(access)).Body; got != "id=" {
+			t.Errorf("%s; want none", got)
+		}
 	})
 }
 
