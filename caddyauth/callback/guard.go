@@ -52,7 +52,16 @@ func loadSchemes(ctx caddy.Context, host any, raw []json.RawMessage) ([]guard, e
 	if len(guards) == 0 {
 		return nil, fmt.Errorf("no scheme: nothing would be verified")
 	}
-	slices.SortStableFunc(guards, func(a, b guard) int { return int(a.traits.Cost - b.traits.Cost) })
+	slices.SortStableFunc(guards, func(a, b guard) int {
+		switch {
+		case a.traits.Partial == b.traits.Partial:
+			return int(a.traits.Cost - b.traits.Cost)
+		case a.traits.Partial:
+			return 1
+		default:
+			return -1
+		}
+	})
 	return guards, nil
 }
 

@@ -73,7 +73,8 @@ type Traits struct {
 	// Challenge is the value of WWW-Authenticate on a 401 (RFC 9110 §11.6.1).
 	Challenge string
 
-	// Partial says that the scheme proves nothing about who sent a request. A block with no other scheme is refused.
+	// Partial says that the scheme proves nothing about who sent a request. A block with no other scheme is refused, and
+	// the others are asked first, whatever they cost: to a stranger, their 401 is the answer.
 	Partial bool
 
 	// Window is how long after its making a message may still be accepted. 0: the scheme has no clock.

@@ -100,10 +100,10 @@ func (a *AzureEventGrid) Provision(ctx caddy.Context) (err error) {
 	return nil
 }
 
-// Traits says where the token is. Without one it is asked last: to a stranger, the others' 401 is the answer.
+// Traits says where the token is and how dear it is to check. Without one the scheme is no proof.
 func (a *AzureEventGrid) Traits() callback.Traits {
 	if a.Entra == nil {
-		return callback.Traits{Cost: callback.CostNetwork, Partial: true}
+		return callback.Traits{Partial: true}
 	}
 	return callback.Traits{
 		Cost:      callback.CostKey,

@@ -77,6 +77,19 @@ func TestEventGridDeliveriesInBothSchemas(t *testing.T) {
 	}
 }
 
+// Event Grid's own headers prove nothing, and to a stranger the proof is missing, however dear it is to check and
+// whatever comes first in the block.
+func TestEventGridIsAskedAfterWhatProvesWhoSends(t *testing.T) {
+	i := newIssuer(t, "")
+	schemes := []string{"azure_event_grid {\nsubscription orders\n}\n", "oauth2 {\nintrospection " + i.URL + "/introspect {\nclient_id gate\n" +
+		"client_secret a-client-secret-0123456789abcdef\n}\n}\n"}
+	for _, block := range []string{schemes[0] + schemes[1], schemes[1] + schemes[0]} {
+		bed := testbed.New(t, site("callback_auth {\n"+block+"}"))
+		challenged(t, bed.Do(t, deliver("POST", "/events", gridEvent, "Content-Type", eventGridType)), 401, bareChallenge)
+		challenged(t, bed.Do(t, deliver("GET", "/events", "")), 401, bareChallenge)
+	}
+}
+
 // canary counts who calls it.
 func canary(t *testing.T) (url string, hits *atomic.Int64) {
 	t.Helper()
