@@ -44,7 +44,7 @@ type OAuth2 struct {
 	Scopes []string `json:"scopes,omitempty"`
 
 	// The types that a signed token may have in its header, such as `at+jwt`; it must then have one. Default: `at+jwt`,
-	// `JWT` or none.
+	// `JWT` or none. Values take placeholders.
 	Types []string `json:"types,omitempty"`
 
 	// The algorithms that a token may be signed with, of one family: RS256, RS384, RS512; PS256, PS384, PS512; ES256,
@@ -146,7 +146,6 @@ func (o *OAuth2) Provision(ctx caddy.Context) (err error) {
 		leeway = DefaultLeeway
 	}
 	o.policy = jose.Policy{
-		Types:         o.Types,
 		RequireType:   len(o.Types) > 0,
 		Leeway:        leeway,
 		RequireExpiry: true,
@@ -159,6 +158,7 @@ func (o *OAuth2) Provision(ctx caddy.Context) (err error) {
 	}{
 		{"issuer", o.Issuers, &o.policy.Issuers},
 		{"audience", o.Audiences, &o.policy.Audiences},
+		{"type", o.Types, &o.policy.Types},
 		{"algorithm", o.Algorithms, &o.policy.Algorithms},
 		{"scope", o.Scopes, &o.scopes},
 	} {

@@ -236,11 +236,12 @@ func TestOAuth2ByAnyOfSeveralIssuersEachWithItsOwnKeys(t *testing.T) {
 }
 
 func TestOAuth2Types(t *testing.T) {
+	t.Setenv("TOKEN_TYPE", "at+jwt")
 	i := newIssuer(t, "")
 	bed := testbed.New(t, site(`callback_auth oauth2 {
 		issuer `+i.URL+`
 		audience our-api
-		type at+jwt
+		type {env.TOKEN_TYPE}
 	}`))
 	for _, c := range []struct {
 		typ    any
