@@ -323,6 +323,7 @@ func TestOAuth2Introspection(t *testing.T) {
 	answers["good"] = active(`,"scope":"foo bar","client_id":"ringostat","aud":"our-api","iss":"https://as.example"`)
 	answers["list"] = active(`,"scope":["foo","bar"],"sub":"s","aud":["x","our-api"],"iss":"https://as.example"`)
 	answers["plain"] = active("")
+	answers["null"] = active(`,"aud":null,"iss":"https://as.example"`)
 	answers["foreign"] = active(`,"scope":"foo","aud":"other","iss":"https://as.example"`)
 	answers["forged"] = active(`,"scope":"foo","aud":"our-api","iss":"https://other.example"`)
 	answers["idtoken"] = active(`,"nonce":"n-0S6_WzA2Mj"`)
@@ -354,7 +355,7 @@ func TestOAuth2Introspection(t *testing.T) {
 		bed := testbed.New(t, opaque(i, "audience our-api\nissuer https://as.example"))
 		expect(t, bed.Do(t, hook("good")), 200)
 		expect(t, bed.Do(t, hook("list")), 200)
-		for _, token := range []string{"foreign", "forged", "plain"} {
+		for _, token := range []string{"foreign", "forged", "plain", "null"} {
 			challenged(t, bed.Do(t, hook(token)), 401, invalidToken)
 		}
 	})

@@ -68,7 +68,7 @@ func parse(body []byte) (*Answer, error) {
 			}
 		}
 	}
-	if member, ok := root.Get("aud"); ok {
+	if member, ok := root.Get("aud"); ok && member.Kind() != strictjson.Null { // as Hydra writes that there is none
 		if a.Audience, ok = texts(member); !ok {
 			return nil, malformed("has an aud that is neither a string nor a list of strings")
 		}
