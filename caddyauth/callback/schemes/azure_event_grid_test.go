@@ -309,6 +309,36 @@ func TestEventGridEntraTokens(t *testing.T) {
 			t.Errorf("%q; want the label of the key and no id", got)
 		}
 	})
+	t.Run("beside an any, handshakes are answered by whichever proof they carry", func(t *testing.T) {
+		bed := testbed.New(t, site("callback_auth {\nazure_event_grid\nany {\napi_key {\nquery key\nkey "+gridKey+"\n}\n"+block("")+"\n}\n}"))
+		for _, c := range []struct {
+			target, token string
+			answered      bool
+		}{
+			{"/events?key=" + gridKey, "", true},
+			{"/events", i.token(t, v1(nil)), true},
+			{"/events?key=" + gridKey, i.token(t, v1(nil)), true},
+			{"/events", "", false},
+			{"/events?key=wrong", i.token(t, v1(map[string]any{"aud": "api://other"})), false},
+		} {
+			ask := func(method, body string, header ...string) testbed.Result {
+				r := deliver(method, c.target, body, header...)
+				if c.token != "" {
+					r.Header.Set("Authorization", "Bearer "+c.token)
+				}
+				return bed.Do(t, r)
+			}
+			options := ask("OPTIONS", "", "WebHook-Request-Origin", "eventgrid.azure.net")
+			event := ask("POST", validating(gridCode, "https://x"), "Content-Type", eventGridType, "aeg-event-type", "SubscriptionValidation")
+			if c.answered {
+				answered(t, options, "")
+				answered(t, event, `{"validationResponse":"`+gridCode+`"}`)
+			} else {
+				expect(t, options, 401)
+				expect(t, event, 401)
+			}
+		}
+	})
 	t.Run("another cloud's Event Grid", func(t *testing.T) {
 		bed := testbed.New(t, site("callback_auth {\n"+block("app_id "+usGov)+"\n}"))
 		expect(t, send(bed, i.token(t, v1(map[string]any{"appid": usGov}))), 200)
