@@ -286,8 +286,8 @@ func (o *OAuth2) Verify(ctx context.Context, presented string, now time.Time) (*
 	if err != nil {
 		return t, err
 	}
-	if isIDToken(t, granted) {
-		return t, verdict.Errorf(verdict.BadClaim, "an ID token is not an access token")
+	if isOther(t, granted) {
+		return t, verdict.Errorf(verdict.BadClaim, "an ID token or a refresh token is not an access token")
 	}
 	for _, scope := range o.scopes {
 		if !slices.Contains(granted, scope) {
@@ -326,17 +326,18 @@ func (o *OAuth2) checkOpaque(ctx context.Context, presented string, _ time.Time)
 	return t, answer.Scopes, nil
 }
 
-// isIDToken reports whether a token tells a client who has logged in, rather than us what the client may do. Such a
-// token holds on its way through browsers, and must open nothing (RFC 9068 §5). Those typed at+jwt are none; old
-// issuers put a nonce into access tokens too, but always with a scope.
-func isIDToken(t *jose.Token, granted []string) bool {
+// isOther reports whether a token is another than an access token: an ID token, which tells a client who has logged in
+// rather than us what the client may do, holds on its way through browsers and must open nothing (RFC 9068 §5), or a
+// refresh token, which is for the authorization server alone (RFC 6749 §1.5) and which that calls active too. Those typed
+// at+jwt are neither; old issuers put a nonce into access tokens too, but always with a scope.
+func isOther(t *jose.Token, granted []string) bool {
 	if typ := strings.ToLower(t.Type); strings.TrimPrefix(typ, "application/") == accessToken {
 		return false
 	}
-	for name, value := range map[string]string{"typ": "ID", "token_use": "id"} { // as Keycloak and Cognito write
-		if text, _ := t.Text(name); text == value {
-			return true
-		}
+	typ, _ := t.Text("typ")       // of Keycloak
+	use, _ := t.Text("token_use") // of Cognito and Ory Hydra
+	if slices.Contains([]string{"ID", "Refresh", "Offline"}, typ) || slices.Contains([]string{"id", "refresh_token"}, use) {
+		return true
 	}
 	for _, name := range []string{"nonce", "at_hash", "c_hash", "s_hash"} {
 		if _, ok := t.Claims.Get(name); ok {

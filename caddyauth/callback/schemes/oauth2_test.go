@@ -72,6 +72,8 @@ func TestOAuth2SignedTokens(t *testing.T) {
 		{"opaque", "a-token-of-another-kind", 401, invalidToken},
 		{"oidc-id-token-as-access", i.token(t, map[string]any{"nonce": "n-0S6_WzA2Mj"}), 401, invalidToken},
 		{"oidc-id-token-as-access by its access token hash", i.token(t, map[string]any{"at_hash": "x"}), 401, invalidToken},
+		{"oidc-id-token-as-access by Cognito's use", i.token(t, good(map[string]any{"token_use": "id"})), 401, invalidToken},
+		{"an access token by Cognito's use", i.token(t, good(map[string]any{"token_use": "access"})), 200, ""},
 		{"oidc-id-token-as-access by Keycloak's type", i.token(t, good(map[string]any{"typ": "ID"})), 401, invalidToken},
 		{"an access token with a nonce and scopes", i.token(t, good(map[string]any{"nonce": "x"})), 200, ""},
 		{"oidc-scope-substring", i.token(t, good(map[string]any{"scope": "hooks:read hooks:writer"})), 403, insufficient},
@@ -328,6 +330,11 @@ func TestOAuth2Introspection(t *testing.T) {
 	answers["forged"] = active(`,"scope":"foo","aud":"our-api","iss":"https://other.example"`)
 	answers["idtoken"] = active(`,"nonce":"n-0S6_WzA2Mj"`)
 	answers["keycloaks"] = active(`,"typ":"ID","scope":"openid"`)
+	answers["refresh-of-Keycloak"] = active(`,"typ":"Refresh","scope":"foo"`)
+	answers["offline-of-Keycloak"] = active(`,"typ":"Offline","scope":"foo"`)
+	answers["refresh-of-Hydra"] = active(`,"token_use":"refresh_token","scope":"foo"`)
+	answers["access-of-Keycloak"] = active(`,"typ":"Bearer","scope":"foo"`)
+	answers["access-of-Hydra"] = active(`,"token_use":"access_token","scope":"foo"`)
 	answers["over"] = `{"active":true,"exp":1}`
 
 	t.Run("in-active", func(t *testing.T) {
@@ -350,6 +357,14 @@ func TestOAuth2Introspection(t *testing.T) {
 		bed := testbed.New(t, opaque(i, ""))
 		challenged(t, bed.Do(t, hook("idtoken")), 401, invalidToken)
 		challenged(t, bed.Do(t, hook("keycloaks")), 401, invalidToken)
+	})
+	t.Run("nor a refresh token, where the server says that it is one", func(t *testing.T) {
+		bed := testbed.New(t, opaque(i, ""))
+		for token, status := range map[string]int{
+			"refresh-of-Keycloak": 401, "offline-of-Keycloak": 401, "refresh-of-Hydra": 401, "access-of-Keycloak": 200, "access-of-Hydra": 200,
+		} {
+			expect(t, bed.Do(t, hook(token)), status)
+		}
 	})
 	t.Run("audience and issuer count where they are configured", func(t *testing.T) {
 		bed := testbed.New(t, opaque(i, "audience our-api\nissuer https://as.example"))
