@@ -27,7 +27,7 @@ func TestACallEndsInTime(t *testing.T) {
 			}
 			var ended error
 			start := time.Now()
-			if err := g.Go(limit, hang(&ended)).Wait(t.Context()); err != nil || ended != context.DeadlineExceeded || time.Since(start) != limit {
+			if err := g.Go(limit, hang(&ended)).Wait(t.Context()); err != nil || !errors.Is(ended, context.DeadlineExceeded) || time.Since(start) != limit {
 				t.Errorf("group closed %v: %v, %v after %s", closed, err, ended, time.Since(start))
 			}
 			if len(g.calls) != 0 {
@@ -74,7 +74,7 @@ func TestAClosedGroupEndsWhatNobodyWaitsFor(t *testing.T) {
 		}
 		g.Close()
 		synctest.Wait()
-		if left != context.Canceled || waited != nil {
+		if !errors.Is(left, context.Canceled) || waited != nil {
 			t.Errorf("closed: the one that was left ended with %v, the other with %v", left, waited)
 		}
 		c.Leave()
@@ -87,12 +87,12 @@ func TestAClosedGroupEndsWhatNobodyWaitsFor(t *testing.T) {
 			t.Error("a call that is ending is joined")
 		}
 		synctest.Wait()
-		if waited != context.Canceled {
+		if !errors.Is(waited, context.Canceled) {
 			t.Errorf("a call that the last one left ended with %v", waited)
 		}
 		g.Go(limit, hang(&later)).Leave()
 		synctest.Wait()
-		if later != context.Canceled || time.Since(start) != 0 {
+		if !errors.Is(later, context.Canceled) || time.Since(start) != 0 {
 			t.Errorf("a later call that nobody waits for ended with %v after %s", later, time.Since(start))
 		}
 	})
