@@ -56,7 +56,7 @@ time of the recording with --at, or everything in it is too old.
 		RunE:         func(cmd *cobra.Command, _ []string) error { return e.run(cmd) },
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&e.config, "config", "c", "Caddyfile", "Configuration: a Caddyfile, or JSON where its name ends in .json")
+	flags.StringVarP(&e.config, "config", "c", "Caddyfile", "Configuration: a Caddyfile or JSON")
 	flags.StringVar(&e.at, "at", "", "Time of the request (RFC 3339); default: now")
 	flags.StringVar(&e.clientIP, "client-ip", "192.0.2.1", "Address that the request came from")
 	flags.BoolVar(&e.https, "https", false, "The request came over TLS")
@@ -74,25 +74,69 @@ func (e *explaining) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return fmt.Errorf("reading the body: %w", err)
-	}
+	data, cut := io.ReadAll(r.Body)
+	ctx, asked := r.Context(), ""
 	for _, server := range servers {
 		before := app.Decisions().Latest(1, 0)
 		var last uint64
 		if len(before) > 0 {
 			last = before[0].ID
 		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
+		one := r.Clone(ctx) // a server may rewrite it
+		one.Body = io.NopCloser(recorded{bytes.NewReader(data), cut})
 		answer := httptest.NewRecorder()
-		server.ServeHTTP(answer, r)
+		server.ServeHTTP(answer, one)
 		if decisions := app.Decisions().Latest(100, last); len(decisions) > 0 {
 			slices.Reverse(decisions)
-			return explain(cmd.OutOrStdout(), r, len(body), decisions, answer)
+			return explain(cmd.OutOrStdout(), r, size(r, data, cut), decisions, answer)
+		}
+		if to, ok := strings.CutPrefix(answer.Body.String(), passedOn); ok && asked == "" {
+			asked = ": it would go to " + to
 		}
 	}
-	return errors.New("no callback_auth or stream_auth of this configuration is asked about such a request: look at the host and the path")
+	return fmt.Errorf("no callback_auth or stream_auth of this configuration is asked about such a request%s. Look at the host and the path", asked)
+}
+
+// recorded is a body of which no more is there than this.
+type recorded struct {
+	data *bytes.Reader
+	cut  error // how it ends, if not as its header says
+}
+
+// Read gives the next bytes, and then fails as the connection would have.
+func (b recorded) Read(p []byte) (int, error) {
+	n, err := b.data.Read(p)
+	if err != nil && b.cut != nil {
+		err = b.cut
+	}
+	return n, err
+}
+
+// size says how large a recorded body is, and whether that is all of it.
+func size(r *http.Request, data []byte, cut error) string {
+	text := fmt.Sprintf("a body of %d bytes", len(data))
+	switch {
+	case cut == nil:
+		return text
+	case r.ContentLength >= 0:
+		return fmt.Sprintf("%s, cut off: the header announces %d", text, r.ContentLength)
+	default:
+		return text + ", cut off: it is not in chunks to its end, as Transfer-Encoding says"
+	}
+}
+
+// unreadable says why a recording is not an HTTP request. The errors of net/http would show its lines, and a secret in them.
+func unreadable(err error) error {
+	switch {
+	case errors.Is(err, io.EOF):
+		return errors.New("standard input is not an HTTP request: it is empty")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("standard input is not an HTTP request: no empty line ends its header")
+	case strings.HasPrefix(err.Error(), "malformed MIME header"):
+		return errors.New("standard input is not an HTTP request: a line of its header has no colon, or no name before it")
+	default:
+		return errors.New("standard input is not an HTTP request: it does not begin with a line such as `POST /hook HTTP/1.1`, or a header of it is wrong")
+	}
 }
 
 // request reads the recorded request.
@@ -100,7 +144,7 @@ func (e *explaining) request(from io.Reader) (*http.Request, error) {
 	reader := bufio.NewReader(io.LimitReader(from, maxBody))
 	r, err := http.ReadRequest(reader)
 	if err != nil {
-		return nil, fmt.Errorf("standard input is not an HTTP request: %w", err)
+		return nil, unreadable(err)
 	}
 	if r.Header.Get("Content-Length") == "" && len(r.TransferEncoding) == 0 {
 		rest, err := io.ReadAll(reader)
@@ -134,7 +178,7 @@ func (e *explaining) servers(host string) ([]*caddyhttp.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}
-	if !strings.HasSuffix(e.config, ".json") {
+	if !strings.HasSuffix(e.config, ".json") && !json.Valid(text) {
 		adapter := caddyconfig.GetAdapter("caddyfile")
 		if adapter == nil {
 			return nil, errors.New("this Caddy has no Caddyfile adapter")
@@ -174,6 +218,9 @@ var passive = []string{
 	"callback_auth", "stream_auth", "subroute", "rewrite", "vars", "map", "headers", "request_body", "static_response",
 	"error", "invoke", "log_append",
 }
+
+// transparent are the handlers that call out, or change what others answer, and pass every request on.
+var transparent = []string{"tracing", "encode", "templates", "intercept", "push"}
 
 // alone reduces a configuration to what can be decided within this process.
 func alone(text []byte) (*caddy.Config, error) {
@@ -221,7 +268,7 @@ func stub(value any) {
 		switch {
 		case name == "callback_auth" || name == "stream_auth":
 			return
-		case name == "tracing": // it would call a collector, and passes the request on
+		case slices.Contains(transparent, name):
 			clear(value)
 			value["handler"] = "vars"
 			return
@@ -239,9 +286,9 @@ func stub(value any) {
 const passedOn = "passed on to "
 
 // explain writes what was decided, and the answer.
-func explain(out io.Writer, r *http.Request, size int, decisions []*app.Decision, answer *httptest.ResponseRecorder) error {
+func explain(out io.Writer, r *http.Request, size string, decisions []*app.Decision, answer *httptest.ResponseRecorder) error {
 	var text strings.Builder
-	fmt.Fprintf(&text, "request  %s %s, a body of %d bytes\n", r.Method, r.URL.Path, size)
+	fmt.Fprintf(&text, "request  %s %s, %s\n", r.Method, r.URL.Path, size)
 	for _, d := range decisions {
 		fmt.Fprintf(&text, "\n%s_auth  %s\n", d.Handler, d.Scheme)
 		if d.Stream != "" {

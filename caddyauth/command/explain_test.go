@@ -9,6 +9,9 @@ import (
 
 	"github.com/caddyauth/callbacks/caddyauth/command"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
+
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode/gzip"
 )
 
 const explained = `
@@ -18,10 +21,14 @@ const explained = `
 	}
 }
 http://hooks.example.com {
+	encode gzip
 	handle /vonage {
 		callback_auth vonage {
 			secret ` + testbed.Secret + ` blue
 		}
+		reverse_proxy RECEIVER
+	}
+	handle /files {
 		reverse_proxy RECEIVER
 	}
 	handle /oauth {
@@ -120,6 +127,12 @@ func TestExplainSaysWhatWouldBeDecidedAndCallsNobody(t *testing.T) {
 		{"a genuine callback", vonage, now, []string{"vonage: ok", "=> allow: ok", "reverse_proxy, which would get the request"}},
 		{"the same one, later", vonage, now.Add(time.Hour), []string{"vonage: expired", "=> deny: expired", "401 Unauthorized"}},
 		{"a forged one", vonage + " ", now, []string{"body_mismatch", "401 Unauthorized"}},
+		{"a recording that was cut off", strings.Replace(vonage, "\r\n\r\n", "\r\nContent-Length: 99\r\n\r\n", 1), now, []string{
+			"a body of 30 bytes, cut off: the header announces 99", "  vonage: ok\n  body: malformed", "400 Bad Request",
+		}},
+		{"a recording whose chunks were joined", strings.Replace(vonage, "\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n", 1), now, []string{
+			"a body of 0 bytes, cut off: it is not in chunks to its end", "body: malformed", "400 Bad Request",
+		}},
 		{"keys of others", foreign, now, []string{"unavailable", "503 Service Unavailable"}},
 		{"a stream that is allowed", stream("live"), now, []string{"publish of live/cam1", "closed: does not hold (app)", "=> allow by live: ok", "200 OK"}},
 		{"a stream whose token is too old", stream("live"), now.Add(time.Hour), []string{"live: does not hold (token: expired", "=> deny by fallback: expired", "403 Forbidden"}},
@@ -162,7 +175,11 @@ func TestExplainSaysWhatIsWrong(t *testing.T) {
 		want    string
 	}{
 		"no request":                 {"", []string{"--config", config}, "not an HTTP request"},
-		"a path without a gate":      {"GET /else HTTP/1.1\nHost: hooks.example.com\n\n", []string{"--config", config}, "no callback_auth or stream_auth"},
+		"a path without a gate":      {"GET /else HTTP/1.1\nHost: hooks.example.com\n\n", []string{"--config", config}, "no callback_auth or stream_auth of this configuration is asked about such a request."},
+		"a path to somebody else":    {"GET /files HTTP/1.1\nHost: hooks.example.com\n\n", []string{"--config", config}, "it would go to reverse_proxy"},
+		"a header without a colon":   {"GET / HTTP/1.1\nHost: h\nAuthorization Bearer hidden\n\n", []string{"--config", config}, "a line of its header has no colon"},
+		"what curl -v shows":         {"> GET /?key=hidden HTTP/1.1\n> Host: h\n\n", []string{"--config", config}, "does not begin with a line such as"},
+		"a header without its end":   {"GET / HTTP/1.1\nHost: h", []string{"--config", config}, "no empty line"},
 		"a config that is not there": {"GET / HTTP/1.1\nHost: h\n\n", []string{"--config", "/does/not/exist"}, "/does/not/exist"},
 		"a time that is none":        {"GET / HTTP/1.1\nHost: h\n\n", []string{"--config", config, "--at", "noon"}, "--at"},
 		"an address that is none":    {"GET / HTTP/1.1\nHost: h\n\n", []string{"--config", config, "--client-ip", "here"}, "--client-ip"},
@@ -172,9 +189,19 @@ func TestExplainSaysWhatIsWrong(t *testing.T) {
 			cmd := command.ExplainCommand()
 			cmd.SilenceErrors = true
 			_, err := execute(t, cmd, tc.request, tc.args...)
-			if err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("the error is %v; want it to say %q", err, tc.want)
+			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hidden") {
+				t.Errorf("the error is %v; want it to say %q, and no secret", err, tc.want)
 			}
 		})
+	}
+}
+
+// Caddyfile's adapter would show the whole of it, secrets included, as an address that it cannot read.
+func TestExplainTakesJSONByAnyName(t *testing.T) {
+	config := write(t, `{"apps":{"http":{"servers":{"s":{"listen":[":80"],"routes":[{"handle":[{"handler":"callback_auth",`+
+		`"schemes":[{"scheme":"github","secrets":[{"value":"`+testbed.Secret+`"}]}]}]}]}}}}}`)
+	out, err := execute(t, command.ExplainCommand(), "POST / HTTP/1.1\nHost: h\n\n{}", "--config", config)
+	if err != nil || !strings.Contains(out, "github: missing") {
+		t.Errorf("printed %q, error %v", out, err)
 	}
 }
