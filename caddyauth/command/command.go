@@ -66,19 +66,19 @@ func (s *secretFlags) read(cmd *cobra.Command, what string) (string, error) {
 		return "", errors.New("give the secret in one way: --secret-file, --secret-env, --secret, or standard input")
 	}
 	var secret string
-	switch {
-	case s.file != "":
+	switch changed := cmd.Flags().Changed; {
+	case changed("secret-file"):
 		data, err := os.ReadFile(s.file)
 		if err != nil {
 			return "", fmt.Errorf("--secret-file: %w", err)
 		}
 		secret = strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
-	case s.env != "":
+	case changed("secret-env"):
 		secret = os.Getenv(s.env)
 		if secret == "" {
 			return "", fmt.Errorf("--secret-env: %s is not set", s.env)
 		}
-	case s.value != "":
+	case changed("secret"):
 		secret = s.value
 	default:
 		var err error

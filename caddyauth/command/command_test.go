@@ -7,10 +7,13 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/command"
 	"github.com/caddyauth/callbacks/caddyauth/testbed"
@@ -22,13 +25,20 @@ const body = `{"event":"ringing","n":"it's"}`
 // execute runs a command and returns what it printed on standard output.
 func execute(t *testing.T, cmd *cobra.Command, stdin string, args ...string) (string, error) {
 	t.Helper()
-	var out, hints bytes.Buffer
+	out, _, err := executeWithNotes(t, cmd, stdin, args...)
+	return out, err
+}
+
+// executeWithNotes runs a command and returns what it printed on standard output, and on standard error.
+func executeWithNotes(t *testing.T, cmd *cobra.Command, stdin string, args ...string) (string, string, error) {
+	t.Helper()
+	var out, notes bytes.Buffer
 	cmd.SetArgs(args)
 	cmd.SetIn(strings.NewReader(stdin))
 	cmd.SetOut(&out)
-	cmd.SetErr(&hints)
+	cmd.SetErr(&notes)
 	err := cmd.ExecuteContext(t.Context())
-	return out.String(), err
+	return out.String(), notes.String(), err
 }
 
 func write(t *testing.T, text string) string {
@@ -171,6 +181,62 @@ func TestSignPutsWhatVonageSMSSignsIntoTheBody(t *testing.T) {
 	}
 }
 
+// A number that became a text would be another message than the sender's.
+func TestSignLeavesTheNumbersOfVonageSMSAsTheyAre(t *testing.T) {
+	out, err := execute(t, command.SignCommand(), "s\n", "vonage_sms", "--body", write(t, `{"n":1.50,"concat-total":2,"id":"3"}`))
+	if err != nil || !strings.Contains(out, `"n":1.50`) || !strings.Contains(out, `"concat-total":2,`) || !strings.Contains(out, `"id":"3"`) {
+		t.Errorf("printed %q, error %v", out, err)
+	}
+}
+
+// Where nothing is behind the gate, or no gate is there at all, Caddy answers with an empty 200.
+func TestSignSaysThatAnEmpty200MayBeNoReceivers(t *testing.T) {
+	const note = "may be Caddy's own"
+	const gate = "callback_auth github {\nsecret s\n}\n"
+	for _, tc := range []struct {
+		name, site, path string
+		want             bool
+	}{
+		{"no receiver", gate, "/", true},
+		{"no receiver, and a key in the URL", "callback_auth api_key {\nquery key\nkey s\n}", "/?key=s", true},
+		{"no route", "handle /hook {\n" + gate + "respond received\n}", "/hok", true},
+		{"a receiver whose answer is empty", gate + "reverse_proxy RECEIVER", "/", false},
+		{"an answer with a body", gate + "respond received", "/", false},
+		{"another status", gate + "respond 204", "/", false},
+		{"a media server's hook that is allowed", "stream_auth antmedia {\nfallback allow\n}", "/", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bed := testbed.New(t, "http:// {\n"+tc.site+"\n}")
+			bed.Receiver.Answer(func(http.ResponseWriter, *http.Request) {})
+			server := bed.Listen(t)
+			out, notes, err := executeWithNotes(t, command.SignCommand(), "s\n", "github",
+				"--body", write(t, `{"appName":"live","name":"cam1","streamId":"cam1","mode":"live"}`), "--send", server.URL+tc.path)
+			if err != nil || !strings.HasPrefix(out, "20") || strings.Contains(notes, note) != tc.want {
+				t.Errorf("printed %q and noted %q, error %v", out, notes, err)
+			}
+		})
+	}
+}
+
+// Nothing but the body can make a message of Linear fresh: sign does not change bodies.
+func TestSignSaysThatTheTimeInTheBodyIsRefused(t *testing.T) {
+	fresh := fmt.Sprintf(`{"webhookTimestamp":%d}`, time.Now().UnixMilli())
+	for _, tc := range []struct{ scheme, body, want string }{
+		{"linear", `{"webhookTimestamp":1700000000000}`, "the body's webhookTimestamp: the timestamp is older than 1m0s. Now it would be 1"},
+		{"linear", `{"action":"create"}`, "the body has no timestamp webhookTimestamp"},
+		{"linear", fresh, ""},
+		{"ovenmediaengine", `{"request":{"time":"2023-01-01T00:00:00Z"}}`, "the body's request.time: the timestamp is older than 5m0s. Now it would be 2"},
+		{"ovenmediaengine", `{"request":{}}`, ""},
+		{"agora", `{"notifyMs":1}`, ""}, // which is looked at with tolerance alone
+		{"github", `{}`, ""},
+	} {
+		out, notes, err := executeWithNotes(t, command.SignCommand(), "s\n", tc.scheme, "--body", write(t, tc.body))
+		if err != nil || !strings.HasPrefix(out, "curl") || !strings.Contains(notes, tc.want) || (tc.want == "") != (notes == "") {
+			t.Errorf("%s of %s: printed %q and noted %q, error %v", tc.scheme, tc.body, out, notes, err)
+		}
+	}
+}
+
 func TestWhatSignPrintsIsACommandForAShell(t *testing.T) {
 	out, err := execute(t, command.SignCommand(), "", "api_key", "--header", "X-Key", "--secret", "it's",
 		"--url", "https://example.com/hook?a=1&b=2", "--body", write(t, body))
@@ -186,6 +252,7 @@ func TestWhatSignPrintsIsACommandForAShell(t *testing.T) {
 
 func TestSignSaysWhatIsWrong(t *testing.T) {
 	t.Setenv("CADDYAUTH_TEST_SECRET", "from-the-environment")
+	private, _, _ := key(t)
 	for name, tc := range map[string]struct {
 		stdin string
 		args  []string
@@ -203,7 +270,7 @@ func TestSignSaysWhatIsWrong(t *testing.T) {
 		"basic without a user":             {"s", []string{"basic"}, "--user"},
 		"api_key without a place":          {"s", []string{"api_key"}, "--header or --query"},
 		"a query that cannot be signed":    {"s", []string{"vonage", "--method", "GET", "--url", "http://h/?a=1&a=2"}, "twice"},
-		"parameters in two places":         {"s", []string{"vonage_sms", "--url", "http://h/?a=1", "--body", write(t, "{}")}, "not in both"},
+		"parameters in two places":         {"s", []string{"vonage_sms", "--url", "http://h/?a=1", "--body", write(t, "{}")}, "and not in the query"},
 		"a body without parameters":        {"s", []string{"vonage_sms", "--body", write(t, "{}"), "--content-type", "text/plain"}, "a form or JSON"},
 		"a body of more than parameters":   {"s", []string{"vonage_sms", "--body", write(t, `{"a":[]}`)}, "more than texts"},
 		"an algorithm that is not known":   {"s", []string{"jwt", "--algorithm", "none"}, "unknown"},
@@ -211,14 +278,28 @@ func TestSignSaysWhatIsWrong(t *testing.T) {
 		"a hash of an unknown kind":        {"s", []string{"jwt", "--body-hash", "sum=md5"}, "name=base64"},
 		"a jwt in two places":              {"s", []string{"jwt", "--header", "A", "--query", "b"}, "either"},
 		"a unit without a timestamp":       {"s", []string{"hmac", "--header", "A", "--timestamp-unit", "ms"}, "--timestamp-header or --timestamp-pair"},
+		"a secret that is empty":           {"s", []string{"github", "--secret", ""}, "the secret of github is empty"},
+		"a file's name that is empty":      {"s", []string{"github", "--secret-file", ""}, "--secret-file"},
+		"a key for who has none, basic":    {"", []string{"basic", "--user", "u", "--private-key-file", private}, "basic does not sign with a private key"},
+		"a key for who has none, gitlab":   {"", []string{"gitlab", "--private-key-file", private}, "gitlab does not sign with a private key"},
+		"a key for who has none, hmac":     {"", []string{"hmac", "--header", "A", "--private-key-file", private}, "no secret"},
+		"a secret for who has a key":       {"s", []string{"discord"}, "discord signs with a private key: give --private-key-file"},
+		"a key and a secret":               {"", []string{"jwt", "--secret", "x", "--private-key-file", private}, "--private-key-file or a secret"},
+		"a key of another algorithm":       {"", []string{"jwt", "--algorithm", "HS256", "--private-key-file", private}, "--algorithm"},
+		"an algorithm that wants a key":    {"s", []string{"jwt", "--algorithm", "RS256"}, "--private-key-file"},
+		"livekit without an account":       {"s", []string{"livekit"}, "account"},
+		"a POST without parameters":        {"s", []string{"vonage_sms", "--method", "POST", "--url", "http://h/?a=1"}, "--body"},
+		"a GET with a body":                {"s", []string{"vonage_sms", "--method", "GET", "--body", write(t, "{}")}, "query of the URL"},
+		"two paths":                        {"s", []string{"github", "--url", "https://example.com/hook", "--send", "http://127.0.0.1:1/other"}, "--send"},
+		"a URL with a key that is none":    {"s", []string{"github", "--url", "example.com/hook?key=hidden"}, "absolute"},
 		"a claim without a value":          {"s", []string{"jwt", "--claim", "x"}, "name=value"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := command.SignCommand()
 			cmd.SilenceErrors = true
 			_, err := execute(t, cmd, tc.stdin, tc.args...)
-			if err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("the error is %v; want it to say %q", err, tc.want)
+			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hidden") {
+				t.Errorf("the error is %v; want it to say %q, and no secret", err, tc.want)
 			}
 		})
 	}

@@ -123,10 +123,9 @@ func (s *signing) run(cmd *cobra.Command, scheme string) error {
 	if err != nil { // before anybody is asked for a secret
 		return err
 	}
-	target := cmp.Or(s.url, s.send, "http://127.0.0.1:8080/hook")
-	address, err := url.Parse(target)
-	if err != nil || address.Host == "" || (address.Scheme != "http" && address.Scheme != "https") {
-		return fmt.Errorf("%q is not an absolute http or https URL", target)
+	address, to, err := s.addresses()
+	if err != nil {
+		return err
 	}
 	body, err := s.readBody(cmd)
 	if err != nil {
@@ -143,7 +142,10 @@ func (s *signing) run(cmd *cobra.Command, scheme string) error {
 	if err != nil {
 		return err
 	}
-	if scheme == "vonage_sms" && len(body) > 0 { // whose signature stands in the body
+	if err := schemes.BodyTime(scheme, body, by.Now); err != nil {
+		note(cmd, "the gate will refuse this: "+err.Error())
+	}
+	if scheme == "vonage_sms" && r.Method == http.MethodPost && (len(body) > 0 || s.method != "") { // whose signature stands in the body
 		body, err = s.signVonageSMSBody(r, body, by)
 	} else {
 		err = sign(r, body, by)
@@ -158,7 +160,27 @@ func (s *signing) run(cmd *cobra.Command, scheme string) error {
 		_, err := io.WriteString(cmd.OutOrStdout(), curl(r, body))
 		return err
 	}
-	return s.deliver(cmd, r, body)
+	return s.deliver(cmd, r, body, to)
+}
+
+// addresses gives the URL that is signed, and the one to send to, if it is to be sent. Both may differ by scheme and host.
+func (s *signing) addresses() (signed, to *url.URL, err error) {
+	for _, text := range []string{cmp.Or(s.url, s.send, "http://127.0.0.1:8080/hook"), cmp.Or(s.send, s.url)} {
+		address, err := url.Parse(text)
+		if text != "" && (err != nil || address.Host == "" || (address.Scheme != "http" && address.Scheme != "https")) {
+			return nil, nil, errors.New("--url and --send take an absolute http or https URL") // which may have a key in it
+		}
+		signed, to = cmp.Or(signed, address), address
+	}
+	if path := to.EscapedPath(); path != "" && path != "/" && path != signed.EscapedPath() || to.RawQuery != "" && to.RawQuery != signed.RawQuery {
+		return nil, nil, errors.New("--send has another path or query than --url: it says which scheme and host to send to")
+	}
+	return signed, to, nil
+}
+
+// note says something beside what the command is asked for.
+func note(cmd *cobra.Command, text string) {
+	_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "Note: "+text)
 }
 
 func (s *signing) readBody(cmd *cobra.Command) ([]byte, error) {
@@ -192,7 +214,15 @@ func (s *signing) readBody(cmd *cobra.Command) ([]byte, error) {
 // with gives what the flags say of who signs.
 func (s *signing) with(cmd *cobra.Command, scheme string) (schemes.Signing, error) {
 	by := schemes.Signing{Account: s.account, ID: cmp.Or(s.id, rand.Text()), Now: time.Now()}
-	if s.keyFile == "" {
+	may, must := byPrivateKey(scheme)
+	switch {
+	case s.keyFile != "" && !may:
+		return by, fmt.Errorf("%s does not sign with a private key: give a secret", scheme)
+	case s.keyFile != "" && s.secret != (secretFlags{}):
+		return by, errors.New("give --private-key-file or a secret, not both")
+	case s.keyFile == "" && must:
+		return by, fmt.Errorf("%s signs with a private key: give --private-key-file", scheme)
+	case s.keyFile == "":
 		var err error
 		by.Secret, err = s.secret.read(cmd, "secret of "+scheme)
 		return by, err
@@ -203,6 +233,12 @@ func (s *signing) with(cmd *cobra.Command, scheme string) (schemes.Signing, erro
 	}
 	by.PrivateKey = strings.TrimSpace(string(key))
 	return by, nil
+}
+
+// byPrivateKey reports whether a scheme may sign with a private key, and whether it must.
+func byPrivateKey(scheme string) (may, must bool) {
+	must = slices.ContainsFunc(schemes.Senders(), func(f schemes.Facts) bool { return f.Name == scheme && f.PublicKey })
+	return must || slices.Contains([]string{"jwt", "hmac", "standard_webhooks"}, scheme), must
 }
 
 // signer gives what adds the credential of a scheme to a request.
@@ -281,6 +317,11 @@ func (s *signing) signJWT(r *http.Request, body []byte, by schemes.Signing) erro
 	method := jwt.GetSigningMethod(algorithm)
 	if method == nil || algorithm == "none" {
 		return fmt.Errorf("--algorithm: %q is unknown", algorithm)
+	}
+	if symmetric := strings.HasPrefix(algorithm, "HS"); symmetric && by.PrivateKey != "" {
+		return fmt.Errorf("--algorithm: %s signs with a secret, and not with --private-key-file", algorithm)
+	} else if !symmetric && by.PrivateKey == "" {
+		return fmt.Errorf("--algorithm: %s signs with a private key: give --private-key-file", algorithm)
 	}
 	claims := jwt.MapClaims{"iat": by.Now.Unix(), "exp": by.Now.Add(5 * time.Minute).Unix(), "jti": by.ID}
 	if s.bodyHash != "" {
@@ -370,15 +411,10 @@ func (s *signing) signHMAC(r *http.Request, body []byte, by schemes.Signing) err
 }
 
 // deliver sends r and prints the answer.
-func (s *signing) deliver(cmd *cobra.Command, r *http.Request, body []byte) error {
-	if s.url != "" { // it was signed for one address and goes to another: a proxy in between, or a test
-		to, err := url.Parse(s.send)
-		if err != nil {
-			return err
-		}
-		r.Host = r.URL.Host
-		r.URL.Scheme, r.URL.Host = to.Scheme, to.Host
-	}
+func (s *signing) deliver(cmd *cobra.Command, r *http.Request, body []byte, to *url.URL) error {
+	// It may be signed for one address and go to another: a proxy in between, or a test.
+	r.Host = r.URL.Host
+	r.URL.Scheme, r.URL.Host = to.Scheme, to.Host
 	if len(body) > 0 {
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	}
@@ -408,7 +444,17 @@ func (s *signing) deliver(cmd *cobra.Command, r *http.Request, body []byte) erro
 	if len(text) > 0 {
 		_, _ = fmt.Fprintf(out, "\n%s\n", bytes.TrimRight(text, "\n"))
 	}
+	if unhandled(answer, text) {
+		note(cmd, "this may be Caddy's own answer, an empty 200, which it gives where no route or no receiver is there for a request. Look at the URL's host and path, and at what is behind the gate.")
+	}
 	return nil
+}
+
+// unhandled reports whether an answer is like Caddy's where no handler answers. reverse_proxy takes Server away; those of
+// stream_auth are not to be stored.
+func unhandled(answer *http.Response, text []byte) bool {
+	h := answer.Header
+	return answer.StatusCode == http.StatusOK && len(text) == 0 && h.Get("Server") == "Caddy" && h.Get("Via") == "" && h.Get("Cache-Control") != "no-store"
 }
 
 // curl writes r as a curl command for a POSIX shell. curl is kept from what it would do by itself: send several requests

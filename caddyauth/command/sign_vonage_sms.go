@@ -18,7 +18,13 @@ import (
 )
 
 // signVonageSMS signs the parameters of a GET.
-func (s *signing) signVonageSMS(r *http.Request, _ []byte, by schemes.Signing) error {
+func (s *signing) signVonageSMS(r *http.Request, body []byte, by schemes.Signing) error {
+	if s.method != "" && s.method != http.MethodGet {
+		return fmt.Errorf("vonage_sms sends a GET or a POST, not %s", s.method)
+	}
+	if len(body) > 0 {
+		return errors.New("the parameters of a GET of vonage_sms are in the query of the URL, not in the --body")
+	}
 	r.Method = http.MethodGet
 	parameters, err := vonagesms.FromValues(r.URL.Query())
 	if err != nil {
@@ -33,8 +39,8 @@ func (s *signing) signVonageSMS(r *http.Request, _ []byte, by schemes.Signing) e
 
 // signVonageSMSBody makes of a form, or of a flat JSON object, what a POST has: the same with its timestamp and signature.
 func (s *signing) signVonageSMSBody(r *http.Request, body []byte, by schemes.Signing) ([]byte, error) {
-	if r.URL.RawQuery != "" {
-		return nil, errors.New("the parameters of vonage_sms are in the --body or in the query of the URL, not in both")
+	if r.URL.RawQuery != "" || len(body) == 0 {
+		return nil, errors.New("the parameters of a POST of vonage_sms are in the --body, and not in the query of the URL")
 	}
 	media, _, err := mime.ParseMediaType(s.contentType)
 	if err != nil || (media != "application/json" && media != "application/x-www-form-urlencoded") {
@@ -48,7 +54,7 @@ func (s *signing) signVonageSMSBody(r *http.Request, body []byte, by schemes.Sig
 		if err := s.signParameters(parameters, by); err != nil {
 			return nil, err
 		}
-		return json.Marshal(parameters)
+		return signedJSON(body, parameters)
 	}
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
@@ -62,6 +68,18 @@ func (s *signing) signVonageSMSBody(r *http.Request, body []byte, by schemes.Sig
 		return nil, err
 	}
 	return []byte(encode(parameters)), nil
+}
+
+// signedJSON writes body, a flat object, with the timestamp and signature of parameters. Its numbers stay as they are written.
+func signedJSON(body []byte, parameters vonagesms.Parameters) ([]byte, error) {
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(body, &object); err != nil {
+		return nil, errors.New("the body is not a JSON object")
+	}
+	for _, name := range []string{vonagesms.TimestampName, vonagesms.SignatureName} {
+		object[name] = json.RawMessage(strconv.Quote(parameters[name])) // digits of a number, or of hex
+	}
+	return json.Marshal(object)
 }
 
 // signParameters gives parameters a timestamp and the signature of all, in place of those they have.

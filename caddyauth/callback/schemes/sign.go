@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/internal/signature"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -103,6 +104,16 @@ func Sign(sender string, r *http.Request, body []byte, by Signing) error {
 	return signAs(spec, r, body, by)
 }
 
+// BodyTime says what is wrong with the time that a named sender puts into the body that it signs, by its own tolerance, and
+// what it would be now. It is nil where there is nothing to say, as for senders who put none there: Sign changes no body.
+func BodyTime(sender string, body []byte, now time.Time) error {
+	clock := senders[sender].clock
+	if err := clock.check(body, now); err != nil {
+		return fmt.Errorf("the body's %s: %s. Now it would be %s", clock.path, verdict.Of(err).Detail, clock.unit.Format(now))
+	}
+	return nil
+}
+
 func isForm(r *http.Request) bool {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	return err == nil && media == "application/x-www-form-urlencoded"
@@ -149,6 +160,9 @@ func signSinch(r *http.Request, body []byte, by Signing) error {
 }
 
 func signLiveKit(r *http.Request, body []byte, by Signing) error {
+	if by.Account == "" {
+		return errors.New("livekit names the API key that it signs with: an account is missing")
+	}
 	sum := sha256.Sum256(body)
 	token, err := signToken(by, jwt.MapClaims{
 		"iss":    by.Account,

@@ -44,8 +44,8 @@ func FuzzText(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, unit := range []Unit{Seconds, Milliseconds} {
-			if at, err := unit.Parse(text); err == nil && unit.format(at) != text {
-				t.Errorf("%s %q comes back as %q", unit, text, unit.format(at))
+			if at, err := unit.Parse(text); err == nil && unit.Format(at) != text {
+				t.Errorf("%s %q comes back as %q", unit, text, unit.Format(at))
 			}
 		}
 		if at, err := RFC3339.Parse(text); err == nil {

@@ -23,7 +23,7 @@ type Signer struct {
 // Sign gives the headers that the sender would add to a message. Of the spellings of the URL it signs the first.
 func (s *Scheme) Sign(m Message, body []byte, by Signer) (http.Header, error) {
 	added := make(http.Header)
-	timestamp := s.spec.Time.Unit.format(by.Now)
+	timestamp := s.spec.Time.Unit.Format(by.Now)
 	if s.spec.Time.Header != "" {
 		added.Set(s.spec.Time.Header, timestamp)
 	}

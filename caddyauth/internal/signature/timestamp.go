@@ -62,7 +62,8 @@ func (u Unit) Parse(text string) (time.Time, error) {
 	return time.Unix(number, 0), nil
 }
 
-func (u Unit) format(at time.Time) string {
+// Format writes a time in that form.
+func (u Unit) Format(at time.Time) string {
 	switch u {
 	case RFC3339:
 		return at.UTC().Format(time.RFC3339Nano)
