@@ -99,12 +99,16 @@ type Step struct {
 
 	// A sentence about it, under the rules of verdict.Error.Detail.
 	Detail string `json:"detail,omitempty"`
+
+	// The label of the secret or key that matched, of a scheme.
+	Key string `json:"key,omitempty"`
 }
 
 // bound makes the texts that clients and senders chose short and printable, and copies them, for they may be pieces of
 // something large. All steps are kept if it is to be whole. The steps are changed where they are.
 func (d *Decision) bound(whole bool) {
 	d.Reason = closed(d.Reason)
+	label := d.Key
 	for _, text := range []*string{&d.Detail, &d.Key, &d.ClientIP, &d.Stream, &d.Agent} {
 		*text = strings.Clone(printable(*text))
 	}
@@ -113,8 +117,14 @@ func (d *Decision) bound(whole bool) {
 		d.Steps = append(slices.Clone(d.Steps[:maxSteps-1]), Step{Name: "…", Outcome: plural(left, "more step")})
 	}
 	for i := range d.Steps {
-		if detail := &d.Steps[i].Detail; *detail != "" {
-			*detail = strings.Clone(printable(*detail))
+		step := &d.Steps[i]
+		if step.Detail != "" {
+			step.Detail = strings.Clone(printable(step.Detail))
+		}
+		if step.Key == label { // as most are
+			step.Key = d.Key
+		} else {
+			step.Key = strings.Clone(printable(step.Key))
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // MaxDecisions is the most decisions that a config can ask to keep. Each takes a few hundred bytes, and at the worst,
-// with every text as long as may be, 12 KiB.
+// with every text as long as may be, 16 KiB.
 const MaxDecisions = 100_000
 
 const (

@@ -135,7 +135,7 @@ func TestOneDecisionIsBoundedWhateverIsInIt(t *testing.T) {
 		Key: long, ClientIP: long, Stream: long, Mode: long, Agent: long, Rule: long,
 	}
 	for range 1000 {
-		d.Steps = append(d.Steps, Step{long, long, long})
+		d.Steps = append(d.Steps, Step{long, long, long, long})
 	}
 	steps := d.Steps
 	l := newLog(0, 1)
@@ -147,9 +147,9 @@ func TestOneDecisionIsBoundedWhateverIsInIt(t *testing.T) {
 	}
 	size := len(kept.Detail)
 	for _, step := range kept.Steps {
-		size += len(step.Name) + len(step.Outcome) + len(step.Detail)
+		size += len(step.Name) + len(step.Outcome) + len(step.Detail) + len(step.Key)
 	}
-	if len(kept.Steps) != maxSteps || size > (3*maxSteps+1)*3*maxText || kept.Reason != verdict.Unavailable {
+	if len(kept.Steps) != maxSteps || size > (4*maxSteps+1)*3*maxText || kept.Reason != verdict.Unavailable {
 		t.Errorf("%d steps, %d bytes, reason %s", len(kept.Steps), size, kept.Reason)
 	}
 	if last := kept.Steps[maxSteps-1]; last.Outcome != "985 more steps" {

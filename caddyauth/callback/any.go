@@ -68,7 +68,7 @@ func (a *Any) Verify(q *Request) Verdict {
 	verdicts := make([]Verdict, len(a.guards))
 	for i := range a.guards {
 		v := a.guards[i].verify(q)
-		seen.add(a.guards[i].name, &v)
+		seen.addScheme(a.guards[i].name, &v)
 		switch {
 		case v.OK() && v.Then == nil:
 			v.within = seen
@@ -91,7 +91,7 @@ func (a *Any) Verify(q *Request) Verdict {
 			var seen trail
 			for _, i := range pending {
 				v := a.guards[i].finish(q, &verdicts[i], body)
-				seen.add(a.guards[i].name, &v)
+				seen.addScheme(a.guards[i].name, &v)
 				if v.OK() {
 					v.within = seen
 					return v

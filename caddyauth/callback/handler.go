@@ -241,7 +241,7 @@ func (h *Handler) verify(w http.ResponseWriter, r *http.Request, seen *trail) Ve
 	for i := range h.guards {
 		g := &h.guards[i]
 		verdicts[i] = g.verify(q)
-		seen.add(g.name, &verdicts[i])
+		seen.addScheme(g.name, &verdicts[i])
 		if !verdicts[i].OK() {
 			return verdicts[i]
 		}
@@ -265,7 +265,7 @@ func (h *Handler) verify(w http.ResponseWriter, r *http.Request, seen *trail) Ve
 	for i := range h.guards {
 		if g := &h.guards[i]; verdicts[i].Then != nil {
 			verdicts[i] = g.finish(q, &verdicts[i], data)
-			seen.add(g.overBody, &verdicts[i])
+			seen.addScheme(g.overBody, &verdicts[i])
 			if !verdicts[i].OK() {
 				return verdicts[i]
 			}

@@ -334,6 +334,32 @@ func TestTheSchemesWithinAnAnyAreStepsOfTheirOwn(t *testing.T) {
 	}
 }
 
+// A row names one scheme and one key: those of the others are with their steps.
+func TestEachStepNamesTheKeyOfItsOwnScheme(t *testing.T) {
+	bed := testbed.New(t, siteWith(`any {
+		ip_range 198.51.100.0/24
+		vonage {
+			secret `+testbed.Secret+` green
+		}
+	}
+	api_key {
+		header X-Other
+		key another-key-0123456789abcdef0123 red
+		key 0123456789abcdef0123456789abcdef blue
+	}`))
+	r := testbed.Vonage(t, event, nil)
+	r.Header.Set("X-Other", "0123456789abcdef0123456789abcdef")
+	bed.Do(t, r)
+	var keys []string
+	for _, step := range app.Decisions().Latest(1, 0)[0].Steps {
+		keys = append(keys, step.Name+" ["+step.Key+"]")
+	}
+	want := "api_key [blue], any: ip_range [], any: vonage [green], any [], any over the body: vonage [green], any over the body [green], replay []"
+	if got := strings.Join(keys, ", "); got != want {
+		t.Errorf("the steps are\n%s\nshould be\n%s", got, want)
+	}
+}
+
 func TestReportOnlyRefusesNothingAndSaysWhatItWouldHaveRefused(t *testing.T) {
 	bed := testbed.New(t, `
 http:// {

@@ -21,12 +21,18 @@ import (
 // trail is what was looked at on the way to a verdict.
 type trail []app.Step
 
+// add is for what is no scheme: the verdict may name the key of one.
 func (t *trail) add(name string, v *Verdict) {
+	*t = append(*t, app.Step{Name: name, Outcome: string(v.Reason), Detail: v.Detail})
+}
+
+// addScheme is for a scheme, and those within it.
+func (t *trail) addScheme(name string, v *Verdict) {
 	for _, step := range v.within {
 		step.Name = name + ": " + step.Name
 		*t = append(*t, step)
 	}
-	*t = append(*t, app.Step{Name: name, Outcome: string(v.Reason), Detail: v.Detail})
+	*t = append(*t, app.Step{Name: name, Outcome: string(v.Reason), Detail: v.Detail, Key: v.Key})
 }
 
 // report is the one place where a verdict becomes visible: in the metrics, the decision log, the placeholders, the trace,

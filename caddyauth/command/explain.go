@@ -296,6 +296,9 @@ func explain(out io.Writer, r *http.Request, size string, decisions []*app.Decis
 		}
 		for _, step := range d.Steps {
 			fmt.Fprintf(&text, "  %s: %s", step.Name, step.Outcome)
+			if step.Key != "" {
+				fmt.Fprintf(&text, ", key %s", step.Key)
+			}
 			if step.Detail != "" {
 				fmt.Fprintf(&text, " (%s)", step.Detail)
 			}

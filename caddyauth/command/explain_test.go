@@ -124,11 +124,11 @@ func TestExplainSaysWhatWouldBeDecidedAndCallsNobody(t *testing.T) {
 		at            time.Time
 		want          []string
 	}{
-		{"a genuine callback", vonage, now, []string{"vonage: ok", "=> allow: ok", "reverse_proxy, which would get the request"}},
+		{"a genuine callback", vonage, now, []string{"vonage: ok, key blue", "=> allow: ok", "reverse_proxy, which would get the request"}},
 		{"the same one, later", vonage, now.Add(time.Hour), []string{"vonage: expired", "=> deny: expired", "401 Unauthorized"}},
 		{"a forged one", vonage + " ", now, []string{"body_mismatch", "401 Unauthorized"}},
 		{"a recording that was cut off", strings.Replace(vonage, "\r\n\r\n", "\r\nContent-Length: 99\r\n\r\n", 1), now, []string{
-			"a body of 30 bytes, cut off: the header announces 99", "  vonage: ok\n  body: malformed", "400 Bad Request",
+			"a body of 30 bytes, cut off: the header announces 99", "  vonage: ok, key blue\n  body: malformed", "400 Bad Request",
 		}},
 		{"a recording whose chunks were joined", strings.Replace(vonage, "\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n", 1), now, []string{
 			"a body of 0 bytes, cut off: it is not in chunks to its end", "body: malformed", "400 Bad Request",

@@ -96,7 +96,7 @@ function inside(d) {
 			const kind = ["ok", "allow", "holds: allow"].includes(step.outcome) ? "good"
 				: step.outcome in words || /deny$/.test(step.outcome) ? "bad" : "quiet";
 			steps.append(make("li", "", make("span", "name", step.name), make("span", "badge " + kind, step.outcome),
-				step.detail ? make("small", "", " " + step.detail) : ""));
+				step.key || step.detail ? make("small", "", " " + [step.key && "key " + step.key, step.detail].filter(Boolean).join(" · ")) : ""));
 		}
 		box.append(make("div", "", make("h3", "", "What was looked at"), steps));
 	}
