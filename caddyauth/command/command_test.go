@@ -341,6 +341,8 @@ http:// {
 		{"for that stream and mode", []string{"--stream", "live/cam1", "--mode", "publish"}, "200 OK"},
 		{"for another stream", []string{"--stream", "live/cam2", "--mode", "publish"}, "403 Forbidden"},
 		{"for playing", []string{"--stream", "live/cam1"}, "403 Forbidden"},
+		{"for both modes", []string{"--stream", "live/cam1", "--claim", `mode=["publish","play"]`}, "200 OK"},
+		{"for another stream by its claim", []string{"--stream", "live/cam1", "--mode", "publish", "--claim", "stream=live/cam2"}, "403 Forbidden"},
 		{"short, for that stream and mode", []string{"--short", "--stream", "live/cam1", "--mode", "publish", "--subject", "alice"}, "200 OK"},
 		{"short, for another stream", []string{"--short", "--stream", "live/cam2", "--mode", "publish"}, "403 Forbidden"},
 		{"short, for playing", []string{"--short", "--stream", "live/cam1"}, "403 Forbidden"},
@@ -368,6 +370,7 @@ func TestTokenSaysWhatIsWrong(t *testing.T) {
 		"--ip":       {"--stream", "a", "--ip", "nowhere"},
 		"--claim":    {"--stream", "a", "--short", "--claim", "plan=gold"},
 		"one stream": {"--stream", "live/*", "--short"},
+		"slash":      {"--stream", "/live.mp3"},
 		"subject":    {"--stream", "a", "--short", "--subject", "not one word"},
 	} {
 		cmd := command.TokenCommand()

@@ -3,7 +3,9 @@ package command
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -44,7 +46,7 @@ into the 255 bytes that some media servers leave for a stream's name and query.
 	flags.StringVar(&m.expires, "expires", "1h", "How long it is good")
 	flags.StringVar(&m.subject, "subject", "", "Who it is for")
 	flags.StringVar(&m.ip, "ip", "", "The address that it is bound to (not with --short)")
-	flags.StringArrayVar(&m.claims, "claim", nil, "Further claim, as name=value (not with --short); it repeats")
+	flags.StringArrayVar(&m.claims, "claim", nil, "Further claim, as name=value, over those of the other flags (not with --short); it repeats")
 	flags.BoolVar(&m.short, "short", false, "Make the short token")
 	return cmd
 }
@@ -56,6 +58,8 @@ func (m *minting) run(cmd *cobra.Command, now time.Time) error {
 		return fmt.Errorf("--expires: %q is not a duration of a second or more", m.expires)
 	case m.stream == "":
 		return errors.New("--stream is missing")
+	case strings.HasPrefix(m.stream, "/"):
+		return fmt.Errorf("--stream: %q begins with a slash, as no stream's name does", m.stream)
 	case m.mode != "publish" && m.mode != "play":
 		return fmt.Errorf("--mode is %q: it is publish or play", m.mode)
 	}
@@ -79,15 +83,16 @@ func (m *minting) run(cmd *cobra.Command, now time.Time) error {
 }
 
 func (m *minting) jwt(secret string, expires, now time.Time) (string, error) {
-	claims, err := parseClaims(m.claims)
+	more, err := parseClaims(m.claims)
 	if err != nil {
 		return "", err
 	}
+	claims := jwt.MapClaims{"iat": now.Unix(), "exp": expires.Unix()}
 	for name, value := range map[string]string{"stream": m.stream, "mode": m.mode, "sub": m.subject, "ip": m.ip} {
 		if value != "" {
 			claims[name] = value
 		}
 	}
-	claims["iat"], claims["exp"] = now.Unix(), expires.Unix()
+	maps.Copy(claims, more)
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
 }
