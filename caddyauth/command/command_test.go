@@ -290,6 +290,7 @@ func TestSignSaysWhatIsWrong(t *testing.T) {
 		"livekit without an account":       {"s", []string{"livekit"}, "account"},
 		"a POST without parameters":        {"s", []string{"vonage_sms", "--method", "POST", "--url", "http://h/?a=1"}, "--body"},
 		"a GET with a body":                {"s", []string{"vonage_sms", "--method", "GET", "--body", write(t, "{}")}, "query of the URL"},
+		"a body its sender never has":      {"s", []string{"plivo", "--body", write(t, "{}")}, "--content-type"},
 		"two paths":                        {"s", []string{"github", "--url", "https://example.com/hook", "--send", "http://127.0.0.1:1/other"}, "--send"},
 		"a URL with a key that is none":    {"s", []string{"github", "--url", "example.com/hook?key=hidden"}, "absolute"},
 		"a claim without a value":          {"s", []string{"jwt", "--claim", "x"}, "name=value"},

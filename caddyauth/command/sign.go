@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback/schemes"
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/spf13/cobra"
 )
@@ -264,7 +265,13 @@ func (s *signing) signer(scheme string) (func(r *http.Request, body []byte, by s
 	if !slices.ContainsFunc(schemes.Senders(), func(f schemes.Facts) bool { return f.Name == scheme }) {
 		return nil, fmt.Errorf("there is no scheme %s: sign --help lists them", scheme)
 	}
-	return func(r *http.Request, body []byte, by schemes.Signing) error { return schemes.Sign(scheme, r, body, by) }, nil
+	return func(r *http.Request, body []byte, by schemes.Signing) error {
+		err := schemes.Sign(scheme, r, body, by)
+		if err != nil && verdict.Of(err).Reason == verdict.BodyMismatch {
+			return fmt.Errorf("%s does not send such a body: %s. See --content-type", scheme, verdict.Of(err).Detail)
+		}
+		return err
+	}, nil
 }
 
 func (s *signing) signVonage(r *http.Request, body []byte, by schemes.Signing) error {
