@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -378,6 +379,34 @@ func TestTokenSaysWhatIsWrong(t *testing.T) {
 		cmd.SilenceErrors = true
 		if _, err := execute(t, cmd, "s", args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error is %v; want it to say %q", err, want)
+		}
+	}
+}
+
+// A newcomer pastes what the inspector shows while nothing has arrived.
+func TestTheCommandsOfTheEmptyInspectorSendABody(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "inspect", "page", "page.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const secret = "demo-vonage-signature-secret-0001"
+	t.Setenv("VONAGE_SIGNATURE_SECRET", secret)
+	bed := testbed.New(t, "http:// {\ncallback_auth vonage {\nsecret "+secret+"\n}\nreverse_proxy RECEIVER\n}")
+	server := bed.Listen(t)
+	lines := regexp.MustCompile(`<code>echo '([^']*)' \| caddy caddyauth sign (.*) --send http://127.0.0.1:8080(\S*)</code>`).FindAllStringSubmatch(string(page), -1)
+	if len(lines) != 2 {
+		t.Fatalf("the page has %d commands", len(lines))
+	}
+	for _, line := range lines {
+		args := strings.Fields(strings.ReplaceAll(line[2], "&lt;api key&gt;", "a1"))
+		out, err := execute(t, command.SignCommand(), line[1]+"\n", append(args, "--send", server.URL+line[3])...)
+		if err != nil || !strings.HasPrefix(out, "200 OK") {
+			t.Errorf("%s: printed %q, error %v", line[0], out, err)
+		}
+	}
+	for _, r := range bed.Receiver.Received() {
+		if string(r.Body) != "{}\n" {
+			t.Errorf("the receiver got %q", r.Body)
 		}
 	}
 }
