@@ -312,6 +312,9 @@ func explain(out io.Writer, r *http.Request, size string, decisions []*app.Decis
 		if d.Detail != "" && len(d.Steps) == 0 {
 			fmt.Fprintf(&text, "     %s\n", d.Detail)
 		}
+		if d.ReportOnly && !d.Allowed {
+			text.WriteString("     report_only: it is let through all the same\n")
+		}
 		if d.Hint != "" {
 			fmt.Fprintf(&text, "     %s\n", d.Hint)
 		}

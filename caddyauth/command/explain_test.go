@@ -28,6 +28,15 @@ http://hooks.example.com {
 		}
 		reverse_proxy RECEIVER
 	}
+	handle /trial {
+		callback_auth {
+			report_only
+			vonage {
+				secret ` + testbed.Secret + `
+			}
+		}
+		reverse_proxy RECEIVER
+	}
 	handle /files {
 		reverse_proxy RECEIVER
 	}
@@ -126,6 +135,9 @@ func TestExplainSaysWhatWouldBeDecidedAndCallsNobody(t *testing.T) {
 	}{
 		{"a genuine callback", vonage, now, []string{"vonage: ok, key blue", "=> allow: ok", "reverse_proxy, which would get the request"}},
 		{"the same one, later", vonage, now.Add(time.Hour), []string{"vonage: expired", "=> deny: expired", "401 Unauthorized"}},
+		{"a forged one while nothing is refused", strings.Replace(vonage, "/vonage", "/trial", 1) + " ", now, []string{
+			"=> deny: body_mismatch", "report_only: it is let through all the same", "reverse_proxy, which would get the request",
+		}},
 		{"a forged one", vonage + " ", now, []string{"body_mismatch", "401 Unauthorized"}},
 		{"a recording that was cut off", strings.Replace(vonage, "\r\n\r\n", "\r\nContent-Length: 99\r\n\r\n", 1), now, []string{
 			"a body of 30 bytes, cut off: the header announces 99", "  vonage: ok, key blue\n  body: malformed", "400 Bad Request",

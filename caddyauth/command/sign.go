@@ -89,7 +89,7 @@ azure_event_grid, oauth2) cannot be signed for: their issuer does that.
 	flags.StringVar(&s.tsUnit, "timestamp-unit", "", "How the timestamp is written: s, ms or rfc3339 (hmac); default: s")
 	flags.StringVar(&s.idHeader, "id-header", "", "Header of the id (hmac)")
 	flags.StringVar(&s.secretEncoding, "secret-encoding", "", "How the secret is written (vonage, hmac)")
-	flags.StringArrayVar(&s.claims, "claim", nil, "Further claim, as name=value, over those of the scheme (vonage, jwt); it repeats")
+	flags.StringArrayVar(&s.claims, "claim", nil, "Further claim, as name=value, where a value that is JSON is taken as that, over those of the scheme (vonage, jwt); it repeats")
 	return cmd
 }
 

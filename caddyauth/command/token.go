@@ -46,7 +46,7 @@ into the 255 bytes that some media servers leave for a stream's name and query.
 	flags.StringVar(&m.expires, "expires", "1h", "How long it is good")
 	flags.StringVar(&m.subject, "subject", "", "Who it is for")
 	flags.StringVar(&m.ip, "ip", "", "The address that it is bound to (not with --short)")
-	flags.StringArrayVar(&m.claims, "claim", nil, "Further claim, as name=value, over those of the other flags (not with --short); it repeats")
+	flags.StringArrayVar(&m.claims, "claim", nil, "Further claim, as name=value, where a value that is JSON is taken as that, over those of the other flags (not with --short); it repeats")
 	flags.BoolVar(&m.short, "short", false, "Make the short token")
 	return cmd
 }
