@@ -219,6 +219,18 @@ func TestSignSaysThatAnEmpty200MayBeNoReceivers(t *testing.T) {
 	}
 }
 
+func TestSignSaysThatAFlagIsForOtherSchemes(t *testing.T) {
+	for scheme, want := range map[string]string{"github": "Note: github does not look at --header\nNote: github does not look at --query\n", "api_key": ""} {
+		args := []string{scheme, "--query", "q"}
+		if scheme == "github" {
+			args = append(args, "--header", "X-Other")
+		}
+		if out, notes, err := executeWithNotes(t, command.SignCommand(), "s\n", args...); err != nil || !strings.HasPrefix(out, "curl") || notes != want {
+			t.Errorf("%s: printed %q and noted %q, error %v", scheme, out, notes, err)
+		}
+	}
+}
+
 // Nothing but the body can make a message of Linear fresh: sign does not change bodies.
 func TestSignSaysThatTheTimeInTheBodyIsRefused(t *testing.T) {
 	fresh := fmt.Sprintf(`{"webhookTimestamp":%d}`, time.Now().UnixMilli())

@@ -71,26 +71,52 @@ azure_event_grid, oauth2) cannot be signed for: their issuer does that.
 	flags.StringVar(&s.method, "method", "", "Method; default: POST")
 	flags.StringVar(&s.body, "body", "", "File with the body; '-' is standard input, and then the secret comes from elsewhere")
 	flags.StringVar(&s.contentType, "content-type", "application/json", "Content-Type of the body")
-	flags.StringVar(&s.account, "account", "", "API key or account (vonage, livekit, sinch)")
-	flags.StringVar(&s.user, "user", "", "User name (basic)")
+	flags.StringVar(&s.account, "account", "", "API key or account")
+	flags.StringVar(&s.user, "user", "", "User name")
 	flags.StringVar(&s.keyFile, "private-key-file", "", "File with the private key, for senders that sign with one, and jwt")
 	flags.StringVar(&s.id, "id", "", "Id of the message, where it is signed; default: a random one")
-	flags.StringVar(&s.header, "header", "", "Header of the credential (vonage, api_key, jwt, hmac)")
-	flags.StringVar(&s.query, "query", "", "Query parameter of the credential (api_key, jwt)")
-	flags.StringVar(&s.prefix, "prefix", "", "Text before the signature (hmac), or auth-scheme before the token (jwt)")
-	flags.StringVar(&s.bodyHash, "body-hash", "", "Claim with the hash of the body, as name=hex or name=base64 (jwt)")
-	flags.StringVar(&s.algorithm, "algorithm", "", "Algorithm (jwt, hmac) or method (vonage_sms)")
-	flags.StringVar(&s.encoding, "encoding", "", "Encoding of the signature (hmac)")
-	flags.StringVar(&s.payload, "payload", "", "Template of what is signed (hmac)")
-	flags.StringVar(&s.separator, "separator", "", "What parts signatures or pairs in the header (hmac)")
-	flags.StringVar(&s.pair, "signature-pair", "", "Name of the pair with the signature (hmac)")
-	flags.StringVar(&s.tsHeader, "timestamp-header", "", "Header of the timestamp (hmac)")
-	flags.StringVar(&s.tsPair, "timestamp-pair", "", "Name of the pair with the timestamp (hmac)")
-	flags.StringVar(&s.tsUnit, "timestamp-unit", "", "How the timestamp is written: s, ms or rfc3339 (hmac); default: s")
-	flags.StringVar(&s.idHeader, "id-header", "", "Header of the id (hmac)")
-	flags.StringVar(&s.secretEncoding, "secret-encoding", "", "How the secret is written (vonage, hmac)")
-	flags.StringArrayVar(&s.claims, "claim", nil, "Further claim, as name=value, where a value that is JSON is taken as that, over those of the scheme (vonage, jwt); it repeats")
+	flags.StringVar(&s.header, "header", "", "Header of the credential")
+	flags.StringVar(&s.query, "query", "", "Query parameter of the credential")
+	flags.StringVar(&s.prefix, "prefix", "", "Text before the signature, or auth-scheme before the token")
+	flags.StringVar(&s.bodyHash, "body-hash", "", "Claim with the hash of the body, as name=hex or name=base64")
+	flags.StringVar(&s.algorithm, "algorithm", "", "Algorithm, or method of vonage_sms")
+	flags.StringVar(&s.encoding, "encoding", "", "Encoding of the signature")
+	flags.StringVar(&s.payload, "payload", "", "Template of what is signed")
+	flags.StringVar(&s.separator, "separator", "", "What parts signatures or pairs in the header")
+	flags.StringVar(&s.pair, "signature-pair", "", "Name of the pair with the signature")
+	flags.StringVar(&s.tsHeader, "timestamp-header", "", "Header of the timestamp")
+	flags.StringVar(&s.tsPair, "timestamp-pair", "", "Name of the pair with the timestamp")
+	flags.StringVar(&s.tsUnit, "timestamp-unit", "", "How the timestamp is written: s, ms or rfc3339; default: s")
+	flags.StringVar(&s.idHeader, "id-header", "", "Header of the id")
+	flags.StringVar(&s.secretEncoding, "secret-encoding", "", "How the secret is written")
+	flags.StringArrayVar(&s.claims, "claim", nil, "Further claim, as name=value, where a value that is JSON is taken as that, over those of the scheme; it repeats")
+	for name, of := range signFlags {
+		flags.Lookup(name).Usage += " (" + strings.Join(of, ", ") + ")"
+	}
 	return cmd
+}
+
+// signFlags are the flags that only some schemes look at.
+var signFlags = map[string][]string{
+	"account": {"vonage", "livekit", "sinch"},
+	"user":    {"basic"},
+	"header":  {"vonage", "api_key", "jwt", "hmac"},
+	"query":   {"api_key", "jwt"},
+	"prefix":  {"hmac", "jwt"},
+	"claim":   {"vonage", "jwt"},
+
+	"algorithm":       {"jwt", "hmac", "vonage_sms"},
+	"secret-encoding": {"vonage", "hmac"},
+	"body-hash":       {"jwt"},
+
+	"encoding":         {"hmac"},
+	"payload":          {"hmac"},
+	"separator":        {"hmac"},
+	"signature-pair":   {"hmac"},
+	"timestamp-header": {"hmac"},
+	"timestamp-pair":   {"hmac"},
+	"timestamp-unit":   {"hmac"},
+	"id-header":        {"hmac"},
 }
 
 func senderNames() string {
@@ -123,6 +149,11 @@ func (s *signing) run(cmd *cobra.Command, scheme string) error {
 	sign, err := s.signer(scheme)
 	if err != nil { // before anybody is asked for a secret
 		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(signFlags)) {
+		if cmd.Flags().Changed(name) && !slices.Contains(signFlags[name], scheme) {
+			note(cmd, scheme+" does not look at --"+name)
+		}
 	}
 	address, to, err := s.addresses()
 	if err != nil {
