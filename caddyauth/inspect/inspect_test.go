@@ -22,6 +22,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	_ "github.com/caddyserver/caddy/v2/modules/metrics"
 )
 
@@ -47,7 +48,26 @@ http:// {
 	}
 	respond received
 }
+http://inspector.test {
+	bind unix/SOCKET
+RECIPE
+}
 `
+
+// recipe is how the README leads a site of one's own to the inspector.
+func recipe(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, found := strings.Cut(string(text), "\nreverse_proxy /caddyauth/* localhost:2019 {")
+	block, _, ended := strings.Cut(block, "\n}\n")
+	if !found || !ended {
+		t.Fatal("README.md has no site for the inspector")
+	}
+	return "reverse_proxy /caddyauth/* ADMIN {" + block + "\n}"
+}
 
 func run(t *testing.T) *running {
 	t.Helper()
@@ -71,7 +91,7 @@ func run(t *testing.T) *running {
 // load loads the config, again if need be.
 func (c *running) load(t *testing.T) {
 	t.Helper()
-	text := strings.NewReplacer("ADMIN", c.admin, "SOCKET", c.socket).Replace(site)
+	text := strings.NewReplacer("ADMIN", c.admin, "SOCKET", c.socket).Replace(strings.Replace(site, "RECIPE", recipe(t), 1))
 	adapter := caddyfile.Adapter{ServerType: httpcaddyfile.ServerType{}}
 	config, _, err := adapter.Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
@@ -82,18 +102,22 @@ func (c *running) load(t *testing.T) {
 	}
 }
 
+// client reaches the sites.
+func (c *running) client() *http.Client {
+	return &http.Client{Transport: testbed.Patient{RoundTripper: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", c.socket)
+	}}}}
+}
+
 // send sends a callback to the site.
 func (c *running) send(t *testing.T, key string) {
 	t.Helper()
-	client := http.Client{Transport: testbed.Patient{RoundTripper: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", c.socket)
-	}}}}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://hooks.test/", strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("X-Key", key)
-	response, err := client.Do(r)
+	response, err := c.client().Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,6 +210,46 @@ func TestTheAdminEndpointServesThePageAndNothingElse(t *testing.T) {
 		if response := c.ask(t, http.MethodHead, path); response.StatusCode != 200 || read(t, response) != "" {
 			t.Errorf("HEAD %s: %d", path, response.StatusCode)
 		}
+	}
+}
+
+func TestTheSiteOfTheReadmeShowsTheInspectorAndNoMoreOfTheAdminEndpoint(t *testing.T) {
+	c := run(t)
+	c.send(t, goodKey)
+	for _, tc := range []struct {
+		method, path, site, want string
+	}{
+		{http.MethodGet, "/caddyauth/", "none", "<html"},
+		{http.MethodGet, "/caddyauth/decisions", "same-origin", "front-door"},
+		{http.MethodGet, "/caddyauth/decisions", "cross-site", ""},
+		{http.MethodGet, "/config/", "none", ""},
+		{http.MethodGet, "/caddyauth/../config/", "none", ""},
+		{http.MethodGet, "/caddyauth/..%2fconfig/", "none", ""},
+		{http.MethodGet, "/caddyauth/%2e%2e/config/", "none", ""},
+		{http.MethodGet, "/caddyauth//../config/", "none", ""},
+		{http.MethodPost, "/caddyauth//../stop", "none", ""},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), tc.method, "http://inspector.test"+tc.path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range map[string]string{
+			"Sec-Fetch-Site": tc.site, "Sec-Fetch-Mode": "navigate", "Origin": "http://inspector.test", "Referer": "http://inspector.test/caddyauth/",
+		} {
+			r.Header.Set(name, value)
+		}
+		response, err := c.client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := read(t, response)
+		_ = response.Body.Close()
+		if !strings.Contains(text, tc.want) || tc.want == "" && (strings.Contains(text, "front-door") || strings.Contains(text, `"apps"`)) {
+			t.Errorf("%s %s from %s: %d %s", tc.method, tc.path, tc.site, response.StatusCode, text)
+		}
+	}
+	if c.send(t, goodKey); c.ask(t, http.MethodGet, "/config/").StatusCode != 200 {
+		t.Error("Caddy was stopped")
 	}
 }
 
