@@ -68,7 +68,7 @@ azure_event_grid, oauth2) cannot be signed for: their issuer does that.
 	flags := cmd.Flags()
 	flags.StringVar(&s.send, "send", "", "URL to send the request to; the answer is printed")
 	flags.StringVar(&s.url, "url", "", "URL that is signed and printed; default: that of --send, else http://127.0.0.1:8080/hook")
-	flags.StringVar(&s.method, "method", "", "Method; default: POST")
+	flags.StringVar(&s.method, "method", "", "Method; default: POST, or GET for vonage_sms without a body")
 	flags.StringVar(&s.body, "body", "", "File with the body; '-' is standard input, and then the secret comes from elsewhere")
 	flags.StringVar(&s.contentType, "content-type", "application/json", "Content-Type of the body")
 	flags.StringVar(&s.account, "account", "", "API key or account")
