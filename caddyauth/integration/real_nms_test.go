@@ -38,6 +38,12 @@ const nodeHook = `http:// {
 				token valid
 				max_sessions 1 per stream
 			}
+			allow studio {
+				mode publish
+				stream live/taken live/free
+				token valid
+				max_sessions 1 per user
+			}
 			allow {
 				ip 127.0.0.1
 				token valid
@@ -145,6 +151,23 @@ func TestRealNodeMediaServerAsksAndObeys(t *testing.T) {
 		next := flv(t, httpPort, "single", token("single", "play"))
 		hooks.expectEach(t, 200, "prePlay", "postPlay")
 		hear(t, next, "the next player")
+	})
+	t.Run("a publisher whom the server itself refuses, for another is on the air, counts no longer", func(t *testing.T) {
+		of := func(user, name string) string {
+			return rtmp(name + "?token=" + testbed.HS256(t, streamSecret, nil, map[string]any{"sub": user, "stream": "live/*", "mode": "publish", "exp": inAnHour.Unix()}))
+		}
+		publishTone(t, of("alice", "taken"))
+		hooks.expectEach(t, 200, "prePublish", "postPublish")
+		if ended := publishTone(t, of("bob", "taken")); !within(ended, 20*time.Second) {
+			t.Fatal("two publishers of one stream")
+		}
+		hooks.expectEach(t, 200, "prePublish", "postPublish", "donePlay") // which the server calls its end
+		publishTone(t, of("bob", "free"))
+		hooks.expectEach(t, 200, "prePublish", "postPublish")
+		if ended := publishTone(t, of("alice", "free")); !within(ended, 20*time.Second) {
+			t.Error("alice is on the air twice")
+		}
+		hooks.expect(t, "prePublish", 403)
 	})
 }
 

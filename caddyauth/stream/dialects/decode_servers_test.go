@@ -314,7 +314,7 @@ func TestDecodeOfServers(t *testing.T) {
 		{"node_media_server: donePublish", "/", nodeType, NodeMediaServer{}, nodeHook("donePublish"), node(stream.Close, "donePublish", stream.Publish)},
 		{"node_media_server: prePlay", "/", nodeType, NodeMediaServer{}, nodeHook("prePlay"), node(stream.Open, "prePlay", stream.Play)},
 		{"node_media_server: postPlay", "/", nodeType, NodeMediaServer{}, nodeHook("postPlay"), node(stream.Open, "postPlay", stream.Play)},
-		{"node_media_server: donePlay", "/", nodeType, NodeMediaServer{}, nodeHook("donePlay"), node(stream.Close, "donePlay", stream.Play)},
+		{"node_media_server: donePlay", "/", nodeType, NodeMediaServer{}, nodeHook("donePlay"), node(stream.Close, "donePlay", "")},
 		{"node_media_server: doneRecord", "/", nodeType, NodeMediaServer{}, nodeHook("doneRecord"), node(stream.Notice, "doneRecord", "")},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -53,7 +53,7 @@ var nodeEvents = map[string]struct {
 	"donePublish": {stream.Close, stream.Publish},
 	"prePlay":     {stream.Open, stream.Play},
 	"postPlay":    {stream.Open, stream.Play},
-	"donePlay":    {stream.Close, stream.Play},
+	"donePlay":    {stream.Close, ""}, // a publisher's too, whom the server refused: for another was on the air, or we denied it
 	"postRecord":  {stream.Notice, ""},
 	"doneRecord":  {stream.Notice, ""},
 }
