@@ -31,6 +31,7 @@ const (
 	streamSecret   = "stream-secret-0123456789abcdef0123456"
 	anotherSecret  = "another-secret-0123456789abcdef012345"
 	icecastMount   = "live.mp3"
+	otherMount     = "other.mp3"
 	enoughForAudio = 4096 // bytes: more than any refusal has
 )
 
@@ -75,15 +76,17 @@ var icecastXML = template.Must(template.New("icecast.xml").Parse(`<icecast>
 	</authentication>
 	<hostname>ice.test</hostname>
 	<listen-socket><port>{{.Port}}</port><bind-address>127.0.0.1</bind-address></listen-socket>
+{{range .Mounts}}
 	<mount>
-		<mount-name>/{{.Mount}}</mount-name>
+		<mount-name>/{{.}}</mount-name>
 		<authentication type="url">
-{{- range .Actions}}
+{{- range $.Actions}}
 			<option name="{{.}}" value="{{$.Hook}}"/>
 {{- end}}
-			<option name="username" value="icecast"/><option name="password" value="{{.Password}}"/>
+			<option name="username" value="icecast"/><option name="password" value="{{$.Password}}"/>
 		</authentication>
 	</mount>
+{{- end}}
 	<paths><basedir>{{.Dir}}</basedir><logdir>{{.Dir}}</logdir><webroot>{{.Dir}}</webroot><adminroot>{{.Dir}}</adminroot></paths>
 	<logging><accesslog>access.log</accesslog><errorlog>error.log</errorlog><loglevel>3</loglevel></logging>
 	<security><chroot>0</chroot></security>
@@ -94,7 +97,7 @@ func TestRealIcecastAsksAndObeys(t *testing.T) {
 	need(t, "icecast2", "ffmpeg")
 	radio := startIcecast(t, icecastHook)
 
-	if err := radio.source(t.Context(), "dj", "wrong-password").Run(); err == nil {
+	if err := radio.source(t.Context(), "dj", "wrong-password", icecastMount).Run(); err == nil {
 		t.Fatal("a source with a wrong password is on the air")
 	}
 	radio.expect(t, "stream_auth", false)
@@ -237,6 +240,46 @@ func TestRealIcecastLimitsSessions(t *testing.T) {
 	radio.expect(t, "listener_add", true)
 }
 
+// Icecast asks about a second source of a mount, too, and refuses it when it was allowed: the mount is in use. Who is on
+// the air counts on, and the other does not, but for the moment in which it might have come on the air.
+func TestRealIcecastRefusesASecondSourceThatCountsNoLonger(t *testing.T) {
+	need(t, "icecast2", "ffmpeg")
+	const alicePassword, bobPassword = "alice-password-0123456789abcdef0123", "bob-password-0123456789abcdef012345"
+	radio := startIcecast(t, strings.Replace(icecastHook, "stream "+icecastMount+"\n\t\t\t\tuser dj "+djPassword,
+		"stream "+icecastMount+" "+otherMount+"\n\t\t\t\tuser alice "+alicePassword+"\n\t\t\t\tuser bob "+bobPassword+"\n\t\t\t\tmax_sessions 1 per user", 1))
+	onAir := func(user, password, mount string) (stop func()) {
+		source := radio.source(t.Context(), user, password, mount)
+		ended := start(t, source)
+		stop = func() { source.Process.Kill(); <-ended }
+		t.Cleanup(stop)
+		radio.expect(t, "stream_auth", true)
+		radio.expect(t, "mount_add", false)
+		return stop
+	}
+	refused := func(user, password, mount string, allowed bool) {
+		t.Helper()
+		source := radio.source(t.Context(), user, password, mount)
+		ended := start(t, source)
+		t.Cleanup(func() { source.Process.Kill(); <-ended })
+		radio.expect(t, "stream_auth", allowed)
+		if !within(ended, 20*time.Second) {
+			t.Fatalf("%s is on the air at %s", user, mount)
+		}
+	}
+
+	stop := onAir("alice", alicePassword, icecastMount)
+	refused("bob", bobPassword, icecastMount, true)
+	refused("alice", alicePassword, otherMount, false) // she is on the air
+	stop()
+	radio.expect(t, "mount_remove", false)
+	stop = onAir("alice", alicePassword, icecastMount)
+	refused("alice", alicePassword, icecastMount, true) // whose old connection Icecast still has
+	refused("alice", alicePassword, otherMount, false)
+	stop()
+	radio.expect(t, "mount_remove", false)
+	onAir("alice", alicePassword, otherMount)
+}
+
 // hear waits for a piece of audio.
 func hear(t *testing.T, resp *http.Response, who string) {
 	t.Helper()
@@ -330,10 +373,10 @@ func (r *radio) listen(t *testing.T, token string) *http.Response {
 }
 
 // source is an ffmpeg that sends a tone, two minutes at most.
-func (r *radio) source(ctx context.Context, user, password string) *exec.Cmd {
+func (r *radio) source(ctx context.Context, user, password, mount string) *exec.Cmd {
 	address := url.URL{
 		Scheme: "icecast", User: url.UserPassword(user, password),
-		Host: fmt.Sprintf("127.0.0.1:%d", r.port), Path: "/" + icecastMount,
+		Host: fmt.Sprintf("127.0.0.1:%d", r.port), Path: "/" + mount,
 	}
 	return exec.CommandContext(ctx, "ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin",
 		"-re", "-f", "lavfi", "-i", "sine=frequency=440:duration=120", "-c:a", "libmp3lame", "-b:a", "128k",
@@ -343,7 +386,7 @@ func (r *radio) source(ctx context.Context, user, password string) *exec.Cmd {
 // goOnAir starts a source that stays to the end of the test, and waits until its mount is there.
 func (r *radio) goOnAir(t *testing.T) {
 	t.Helper()
-	source := r.source(t.Context(), "dj", djPassword)
+	source := r.source(t.Context(), "dj", djPassword, icecastMount)
 	if err := source.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -376,7 +419,7 @@ func startIcecast(t *testing.T, hook string) *radio {
 		t.Fatal(err)
 	}
 	err = icecastXML.Execute(config, map[string]any{
-		"Dir": dir, "Port": r.port, "Mount": icecastMount, "Hook": r.hook, "Password": hookPassword,
+		"Dir": dir, "Port": r.port, "Mounts": []string{icecastMount, otherMount}, "Hook": r.hook, "Password": hookPassword,
 		"Actions": []string{"listener_add", "listener_remove", "stream_auth", "mount_add", "mount_remove"},
 	})
 	if err := errors.Join(err, config.Close()); err != nil {

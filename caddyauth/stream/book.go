@@ -20,7 +20,12 @@ type session struct {
 	end     time.Time // when its lease is over
 	group   [32]byte  // what it counts in
 	counted bool
-	place   int // in the heap
+	limit   int           // how many may be in the group
+	lease   time.Duration // how long it counts without a word
+	place   int           // in the heap
+
+	onAir bool     // the server has said so
+	next  *session // who was allowed to open it since then: the server may have refused that one, and says nothing of it
 }
 
 // book remembers open sessions: since when each has been open, and what it counts in. There is one for the process, which
@@ -83,10 +88,53 @@ func (b *book) put(s *session, now time.Time) {
 	for len(b.ends) >= maxBook {
 		b.drop(b.ends[0])
 	}
-	b.open[s.key] = s
-	heap.Push(&b.ends, s)
-	b.sizes[s.dialect]++
-	b.show(s.dialect)
+	b.add(s)
+}
+
+// await remembers a session beside the one of its key that is on the air. Without that one, it is put.
+func (b *book) await(s *session, now time.Time) {
+	b.mu.Lock()
+	open, ok := b.open[s.key]
+	if ok {
+		open.next = s
+	}
+	b.mu.Unlock()
+	if !ok {
+		b.put(s, now)
+	}
+}
+
+// begin remembers that a session is on the air: that of who was allowed last. It returns what was open before, too.
+func (b *book) begin(key [32]byte, now time.Time) (before, begun session, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s, ok := b.open[key]
+	if !ok {
+		return session{}, session{}, false
+	}
+	before = *s
+	b.drop(s)
+	if s.next != nil && s.next.end.After(now) {
+		s = s.next
+	}
+	s.onAir, s.next, s.end = true, nil, now.Add(s.lease)
+	b.add(s)
+	return before, *s, true
+}
+
+// forget forgets this session, and no other that has its key. It says whether another counts in the same group.
+func (b *book) forget(s *session) (was session, shared bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	open, ok := b.open[s.key]
+	switch {
+	case ok && open == s:
+		b.drop(s)
+		return *s, false
+	case ok && open.next == s:
+		open.next = nil
+	}
+	return *s, ok && open.counted && open.group == s.group
 }
 
 // remove forgets a session, and those that are over, and returns it.
@@ -108,6 +156,13 @@ func (b *book) sweep(now time.Time) {
 	for len(b.ends) > 0 && !b.ends[0].end.After(now) {
 		b.drop(b.ends[0])
 	}
+}
+
+func (b *book) add(s *session) {
+	b.open[s.key] = s
+	heap.Push(&b.ends, s)
+	b.sizes[s.dialect]++
+	b.show(s.dialect)
 }
 
 func (b *book) drop(s *session) {

@@ -195,14 +195,18 @@ func (h *Handler) judge(w http.ResponseWriter, r *http.Request) (q *Request, d D
 		return nil, Deny(err)
 	}
 	ctx := r.Context()
-	if h.policy.waits || q.Event == Close { // which the store is told
+	if h.policy.waits || q.Event == Close || q.Event == Notice { // which the store is told
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, decideWithin)
 		defer cancel()
 	}
 	if q.Event == Close || q.Event == Notice {
-		if q.Event == Close && !h.ReportOnly {
+		switch {
+		case h.ReportOnly:
+		case q.Event == Close:
 			h.policy.end(ctx, q, clock.Now(ctx))
+		default:
+			h.policy.begin(ctx, q, clock.Now(ctx))
 		}
 		return q, Decision{Allow: true, Code: verdict.OK, Forward: h.policy.forwards(q)}
 	}

@@ -19,7 +19,7 @@ const (
 	Open   Event = "open"   // may this client publish or play?
 	Renew  Event = "renew"  // may it go on?
 	Close  Event = "close"  // it has gone
-	Notice Event = "notice" // something that needs no decision, such as a mount that came up
+	Notice Event = "notice" // something that needs no decision; with a session and its mode: it is on the air
 )
 
 // Mode is what a client wants to do with a stream.
@@ -41,7 +41,7 @@ type Request struct {
 	// App and Name: the stream. App is empty where the server has no such thing. The handler puts both to CheckName.
 	App, Name string
 
-	// Mode is empty only on a Notice.
+	// Mode is empty only on a Notice, and on a Close that may be of either's.
 	Mode Mode
 
 	// Transport is how the client is connected, in lower case: rtmp, srt, webrtc, hls, icecast …; empty if not told.

@@ -21,6 +21,10 @@ import (
 // reach us. Listeners who stay for longer than this stop to count.
 const closeLease = 12 * time.Hour
 
+// beginsWithin is how long a session counts that was opened while another of its name was on the air, until the server
+// says that it is on the air itself. Icecast says so at once, after hooks that it has waited for: for 15s at most.
+const beginsWithin = 15 * time.Second
+
 // renewals is how many of its askings a server that renews sessions may miss.
 const renewals = 3
 
@@ -141,7 +145,7 @@ func (e *evaluation) admit(rule *Rule, name string, d *Decision, m match) error 
 	case e.q.Session == "":
 		return verdict.Errorf(verdict.Denied, "the server did not name the session, which cannot be counted")
 	}
-	now := &session{key: e.sessionKey(e.q), dialect: e.dialect, start: e.start(), end: e.now.Add(lease)}
+	now := &session{key: e.sessionKey(e.q), dialect: e.dialect, start: e.start(), end: e.now.Add(lease), lease: lease}
 	if d.TimeLimit > 0 && e.ability.Renew > 0 {
 		// However seldom the server asks again, it is known then since when.
 		now.end = e.now.Add(d.TimeLimit + closeLease)
@@ -152,10 +156,19 @@ func (e *evaluation) admit(rule *Rule, name string, d *Decision, m match) error 
 		if who == nil {
 			return verdict.Errorf(verdict.Denied, "it is not known by which %s to count the session", limit.Per)
 		}
-		now.group, now.counted = e.group(name, who), true
+		now.group, now.counted, now.limit = e.group(name, who), true, limit.Limit
+	}
+	elsewhere := before.counted && (!now.counted || before.group != now.group)
+	// Of two on one mount the server refuses the second, after it has asked us.
+	contested := known && before.onAir && e.q.Event == Open
+	if contested {
+		now.end = e.now.Add(min(lease, beginsWithin))
+		if elsewhere || !before.counted {
+			lease = min(lease, beginsWithin)
+		}
 	}
 	// The server gives out the id anew, or the rules count it elsewhere now: what it stood for is no more.
-	replaced := known && before.counted && (!now.counted || before.group != now.group)
+	replaced := known && elsewhere && !contested
 	granted := true
 	if now.counted {
 		var err error
@@ -175,10 +188,16 @@ func (e *evaluation) admit(rule *Rule, name string, d *Decision, m match) error 
 		_ = e.leave(e.ctx, before.group, now.key, before.end.Sub(e.now))
 	}
 	if !granted {
-		e.book.remove(now.key, e.now)
+		if !contested {
+			e.book.remove(now.key, e.now)
+		}
 		return verdict.Errorf(verdict.Denied, "there are %d sessions per %s already", limit.Limit, limit.Per)
 	}
-	e.book.put(now, e.now)
+	if contested {
+		e.book.await(now, e.now)
+	} else {
+		e.book.put(now, e.now)
+	}
 	d.opened = now
 	return nil
 }
@@ -198,9 +217,27 @@ func (p *policy) release(ctx context.Context, s *session, now time.Time) {
 	if s == nil {
 		return
 	}
-	p.book.remove(s.key, now)
+	if was, shared := p.book.forget(s); was.counted && !shared {
+		_ = p.leave(ctx, was.group, was.key, was.end.Sub(now))
+	}
+}
+
+// begin notes that a session is on the air. Where one was in its place, that is no more.
+func (p *policy) begin(ctx context.Context, q *Request, now time.Time) {
+	if p.book == nil || q.Session == "" {
+		return
+	}
+	before, s, ok := p.book.begin(p.sessionKey(q), now)
+	if !ok {
+		return
+	}
+	if before.counted && (!s.counted || before.group != s.group) {
+		_ = p.leave(ctx, before.group, s.key, before.end.Sub(now))
+	}
 	if s.counted {
-		_ = p.leave(ctx, s.group, s.key, s.end.Sub(now))
+		if _, err := p.store.Acquire(ctx, s.group, s.key, s.limit, s.lease); err != nil {
+			p.logger.Error("the store of sessions failed: one that began is not counted on", zap.String("dialect", p.dialect), zap.Error(err))
+		}
 	}
 }
 
@@ -223,6 +260,9 @@ func (p *policy) end(ctx context.Context, q *Request, now time.Time) {
 	if s, known := p.book.remove(key, now); known {
 		if s.counted {
 			_ = p.leave(ctx, s.group, key, s.end.Sub(now))
+		}
+		if s.next != nil && s.next.end.After(now) {
+			p.book.put(s.next, now) // and has perhaps begun: the server tells that next
 		}
 		return
 	}

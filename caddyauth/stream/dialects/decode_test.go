@@ -53,7 +53,7 @@ func TestDecode(t *testing.T) {
 			"icecast: a source that has started",
 			Icecast{},
 			"action=mount_add&mount=%2flive%2eogg&server=127%2e0%2e0%2e1&port=18000",
-			stream.Request{Event: stream.Notice, Action: "mount_add", Name: "live.ogg", Transport: "icecast", Server: "127.0.0.1:18000"},
+			stream.Request{Event: stream.Notice, Action: "mount_add", Mode: stream.Publish, Name: "live.ogg", Session: "/live.ogg", Transport: "icecast", Server: "127.0.0.1:18000"},
 		},
 		{
 			"icecast: a source that has stopped",

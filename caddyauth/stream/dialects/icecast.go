@@ -59,7 +59,7 @@ var icecastEvents = map[string]struct {
 	"listener_add":    {stream.Open, stream.Play},
 	"stream_auth":     {stream.Open, stream.Publish},
 	"listener_remove": {stream.Close, stream.Play},
-	"mount_add":       {stream.Notice, ""},
+	"mount_add":       {stream.Notice, stream.Publish},
 	"mount_remove":    {stream.Close, stream.Publish},
 }
 

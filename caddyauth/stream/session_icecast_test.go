@@ -1,0 +1,96 @@
+package stream_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/caddyauth/callbacks/caddyauth/internal/clock"
+	"github.com/caddyauth/callbacks/caddyauth/testbed"
+)
+
+// Icecast asks about a source of a mount that is in use as about any other, refuses it when we have allowed it, and tells
+// no end of it. What it has said to be on the air counts until it says that this has ended, or that another is.
+func TestASourceOfAMountInUse(t *testing.T) {
+	type step struct {
+		who, action, mount string // who: whoever has a mount says nothing of itself in mount_add and mount_remove
+		status             int    // 200: allowed
+		after              time.Duration
+	}
+	for _, test := range []struct {
+		name  string
+		steps []step
+	}{
+		{"who is on the air counts on, though another was allowed", []step{
+			{"alice", "stream_auth", "a", 200, 0}, {"", "mount_add", "a", 200, 0},
+			{"bob", "stream_auth", "a", 200, 0},
+			{"alice", "stream_auth", "b", 403, 0},
+			{"", "mount_remove", "a", 200, 0},
+			{"alice", "stream_auth", "b", 200, 0},
+		}},
+		{"and though another was denied", []step{
+			{"alice", "stream_auth", "a", 200, 0}, {"", "mount_add", "a", 200, 0},
+			{"bob", "stream_auth", "b", 200, 0}, {"", "mount_add", "b", 200, 0},
+			{"bob", "stream_auth", "a", 403, 0},
+			{"alice", "stream_auth", "c", 403, 0},
+		}},
+		{"the other counts for a moment, and no longer", []step{
+			{"alice", "stream_auth", "a", 200, 0}, {"", "mount_add", "a", 200, 0},
+			{"bob", "stream_auth", "a", 200, 0},
+			{"bob", "stream_auth", "b", 403, 14 * time.Second},
+			{"bob", "stream_auth", "b", 200, 2 * time.Second},
+			{"alice", "stream_auth", "c", 403, 0},
+		}},
+		{"unless it is on the air itself, after a restart that ended the first", []step{
+			{"alice", "stream_auth", "a", 200, 0}, {"", "mount_add", "a", 200, 0},
+			{"bob", "stream_auth", "a", 200, 0}, {"", "mount_add", "a", 200, 0},
+			{"alice", "stream_auth", "b", 200, 0},
+			{"bob", "stream_auth", "c", 403, 11 * time.Hour},
+			{"", "mount_remove", "a", 200, 0},
+			{"bob", "stream_auth", "c", 200, 0},
+		}},
+		{"the end of the first is told after the next was asked about", []step{
+			{"alice", "stream_auth", "a", 200, 0}, {"", "mount_add", "a", 200, 0},
+			{"alice", "stream_auth", "a", 200, 0}, {"", "mount_remove", "a", 200, 0}, {"", "mount_add", "a", 200, 0},
+			{"alice", "stream_auth", "b", 403, time.Hour},
+			{"", "mount_remove", "a", 200, 0},
+			{"alice", "stream_auth", "b", 200, 0},
+		}},
+		{"where it does not tell what is on the air, the last counts", []step{
+			{"alice", "stream_auth", "a", 200, 0},
+			{"bob", "stream_auth", "a", 200, 0},
+			{"alice", "stream_auth", "b", 200, 0},
+			{"bob", "stream_auth", "c", 403, time.Hour},
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			server := miniredis.RunT(t)
+			after := time.Duration(0)
+			rule := fmt.Sprintf("allow %q {\nmode publish\nuser alice p\nuser bob p\nmax_sessions 1 per user\n}\n", t.Name())
+			bed := testbed.New(t, redisStore(server)+site(handle("/", "icecast", rule)))
+			for i, step := range test.steps {
+				after += step.after
+				server.SetTime(now.Add(after))
+				fields := []string{"action", step.action, "server", t.Name(), "port", "8000", "mount", "/" + step.mount}
+				if step.who != "" {
+					fields = append(fields, "ip", "192.0.2.9", "user", step.who, "pass", "p")
+				}
+				if got := bed.Do(t, at(icecast("/", fields...), after)).Status; got != step.status {
+					t.Fatalf("step %d, %s of %s at %s: %d, should be %d", i+1, step.action, step.who, step.mount, got, step.status)
+				}
+			}
+		})
+	}
+}
+
+func redisStore(server *miniredis.Miniredis) string {
+	return fmt.Sprintf("{\ncaddyauth {\nstore redis redis://%s\n}\n}\n", server.Addr())
+}
+
+// at is the request at a time after now.
+func at(r *http.Request, after time.Duration) *http.Request {
+	return r.WithContext(clock.At(context.Background(), now.Add(after)))
+}
