@@ -132,7 +132,7 @@ func (p *policy) group(rule string, who []string) [32]byte {
 // is counted is allowed. An error is a denial.
 func (e *evaluation) admit(rule *Rule, name string, d *Decision, m match) error {
 	lease := e.ability.lease()
-	if d.TimeLimit > 0 && e.ability.Renew == 0 {
+	if d.TimeLimit > 0 && e.ability.Renew == 0 && !(e.ability.EndsPlayersOnly && e.q.Mode == Publish) {
 		lease = min(lease, d.TimeLimit+time.Minute) // the server ends it by itself
 	}
 	limit := rule.MaxSessions

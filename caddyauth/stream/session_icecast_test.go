@@ -86,6 +86,18 @@ func TestASourceOfAMountInUse(t *testing.T) {
 	}
 }
 
+// Icecast drops no source by a time limit: it counts for as long as it is there.
+func TestATimeLimitEndsTheLeaseOfNoSource(t *testing.T) {
+	server := miniredis.RunT(t)
+	bed := testbed.New(t, redisStore(server)+site(handle("/", "icecast", "allow {\nuser dj p\ntime_limit 1m\nmax_sessions 1 per user\n}\n")))
+	source := func(mount string, after time.Duration) *http.Request {
+		server.SetTime(now.Add(after))
+		return at(icecast("/", "action", "stream_auth", "server", t.Name(), "port", "8000", "mount", mount, "ip", "192.0.2.9", "user", "dj", "pass", "p"), after)
+	}
+	allowedIcecast(t, bed.Do(t, source("/a", 0)))
+	denied(t, bed.Do(t, source("/b", time.Hour)), 403)
+}
+
 func redisStore(server *miniredis.Miniredis) string {
 	return fmt.Sprintf("{\ncaddyauth {\nstore redis redis://%s\n}\n}\n", server.Addr())
 }
