@@ -69,6 +69,12 @@ const rtmpHook = `http:// {
 				mode publish
 				stream live/evil
 			}
+			allow one-stream-each {
+				mode publish
+				stream live/taken live/free
+				token valid
+				max_sessions 1 per user
+			}
 			allow studio {
 				token valid
 				time_limit token
@@ -235,6 +241,24 @@ func TestRealNginxRTMPAsksAndObeys(t *testing.T) {
 			t.Errorf("the next player: %v", err)
 		}
 		hooks.expect(t, "play", 200)
+	})
+	t.Run("a publisher whom nginx itself refuses, for another is on the air, counts no longer", func(t *testing.T) {
+		of := func(user, name string) string {
+			return name + "?token=" + testbed.HS256(t, streamSecret, nil, map[string]any{"sub": user, "stream": "live/*", "mode": "publish", "exp": inAnHour.Unix()})
+		}
+		server.publish(t, of("alice", "taken"))
+		hooks.expect(t, "publish", 200)
+		if ended := server.publish(t, of("bob", "taken")); !within(ended, 20*time.Second) {
+			t.Fatal("two publishers of one stream")
+		}
+		hooks.expect(t, "publish", 200)
+		hooks.expect(t, "publish_done", 200)
+		server.publish(t, of("bob", "free"))
+		hooks.expect(t, "publish", 200)
+		if ended := server.publish(t, of("alice", "free")); !within(ended, 20*time.Second) {
+			t.Error("alice is on the air twice")
+		}
+		hooks.expect(t, "publish", 403)
 	})
 	t.Run("hooks by GET, and a hook at connect, let nobody in", func(t *testing.T) {
 		for _, refused := range []struct {
