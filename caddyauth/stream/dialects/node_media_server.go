@@ -21,6 +21,9 @@ func init() {
 // NodeMediaServer answers the notifications of Node-Media-Server 4.4, its `notify.url`. It allows on status 200 alone, and
 // ends the session on any other: a moment after it began, for it does not wait for the answer. Where it gets no answer at
 // all, it allows. It asks twice about each client, before and after, under one session.
+//
+// It tells the end of a publisher 30 s late, and never where one comes back from the same address before that, for it then
+// takes the stream up again under another id: the first one counts until its lease is over.
 type NodeMediaServer struct{}
 
 // CaddyModule returns the Caddy module information.
