@@ -25,6 +25,9 @@ func init() {
 //
 // The stream's name is the mount without its leading slash, decoded once, and without its query; the app is empty.
 // Headers of the listener that Icecast is configured to hand on are fields under the names it gives them.
+//
+// Icecast asks about a source whose mount is in use, and about a listener over its own `max-listeners`, and refuses whom it
+// was told to allow, without another word. Such a source counts for 15 s; such a listener until its lease is over.
 type Icecast struct{}
 
 // CaddyModule returns the Caddy module information.
