@@ -548,6 +548,19 @@ func TestAttacksOnMessageIDs(t *testing.T) {
 	}
 }
 
+// The ids of notifications are base64url with padding, though Twitch documents UUIDs, as only its challenges have them.
+func TestTwitchsIDsMayEndInPadding(t *testing.T) {
+	by, options := signing(t, "twitch")
+	by.ID = "THDbSIv_dReXhJtqBV5rK7thj-0li-kBwJioPnChBc4="
+	r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+	if err := Sign("twitch", r, []byte(senderBody), by); err != nil {
+		t.Fatal(err)
+	}
+	if got := send(mustLoad(t, "twitch", options...), r, senderBody, senderNow); !got.OK() || got.ID != by.ID {
+		t.Errorf("%s: %s, id %q", got.Reason, got.Detail, got.ID)
+	}
+}
+
 func TestBothFamiliesOfStandardWebhooksHeadersAreOneTooMany(t *testing.T) {
 	by, options := signing(t, "standard_webhooks")
 	s := mustLoad(t, "standard_webhooks", options...)

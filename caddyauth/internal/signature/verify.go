@@ -141,14 +141,14 @@ func (p *Pending) readID() error {
 }
 
 // allows reports whether an id is visible ASCII without the characters of the payload that part it from its neighbours.
-// Where the next word follows at once, there is only A-Z, a-z, 0-9, - and _.
+// Where the next word follows at once, there is only base64url, so A-Z, a-z, 0-9, -, _ and =.
 func (s *Scheme) allows(id string) bool {
 	if len(id) == 0 || len(id) > MaxIDBytes {
 		return false
 	}
 	stops, narrow := s.stops()
 	for _, char := range []byte(id) {
-		word := char >= '0' && char <= '9' || char >= 'A' && char <= 'Z' || char >= 'a' && char <= 'z' || char == '-' || char == '_'
+		word := char >= '0' && char <= '9' || char >= 'A' && char <= 'Z' || char >= 'a' && char <= 'z' || char == '-' || char == '_' || char == '='
 		if char <= ' ' || char > '~' || strings.IndexByte(stops, char) >= 0 || narrow && !word {
 			return false
 		}
