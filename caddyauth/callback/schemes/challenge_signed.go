@@ -90,6 +90,14 @@ func signedDiscord(_ *callback.Request, body []byte, _ secret.Value) (answerFunc
 	return nil, nil
 }
 
+// signedDaily acknowledges Daily's test, which it signs with the `hmac` that it was given.
+func signedDaily(_ *callback.Request, body []byte, _ secret.Value) (answerFunc, error) {
+	if string(body) != dailyTest {
+		return nil, nil
+	}
+	return answerEmpty(http.StatusOK), nil
+}
+
 // tokenMAC is the HMAC-SHA256 of a token that plainToken has passed.
 func tokenMAC(key secret.Value, token string) []byte {
 	mac := hmac.New(sha256.New, key.Bytes())

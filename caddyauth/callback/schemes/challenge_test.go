@@ -18,13 +18,21 @@ import (
 
 const challengeSecret = "whk-test-secret"
 
+// challengeKey is the secret as the sender shows it.
+func challengeKey(name string) string {
+	if name == "daily" {
+		return base64.StdEncoding.EncodeToString([]byte(challengeSecret))
+	}
+	return challengeSecret
+}
+
 // challenged sends a request that is signed as the sender signs, and gives its verdict and answer.
 func challenged(t testing.TB, s callback.Scheme, name, body string, prepare func(*http.Request)) (callback.Verdict, *httptest.ResponseRecorder) {
 	t.Helper()
 	r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
 	by, _ := signing(t, name)
 	if name != "discord" {
-		by.Secret = challengeSecret
+		by.Secret = challengeKey(name)
 	}
 	if err := Sign(name, r, []byte(body), by); err != nil {
 		t.Fatal(err)
@@ -60,13 +68,11 @@ func get(t testing.TB, s callback.Scheme, query string, header http.Header) (cal
 
 func challengeScheme(t testing.TB, name string) callback.Scheme {
 	t.Helper()
-	options := []string{"secret " + challengeSecret, "answer_challenge"}
+	options := []string{"secret " + challengeKey(name), "answer_challenge"}
 	switch name {
 	case "discord":
 		_, own := signing(t, name)
 		options[0] = own[0]
-	case "daily":
-		options[0] = "secret " + base64.StdEncoding.EncodeToString([]byte(challengeSecret))
 	case "meta":
 		options = append(options, "verify_token agreed-token agreed")
 	}
@@ -93,6 +99,7 @@ func TestChallengesAreAnsweredAsTheSenderExpects(t *testing.T) {
 		{"twitch", "twitch", `{"challenge":"pogchamp-kappa-360noscope-vohiyo","subscription":{}}`, "pogchamp-kappa-360noscope-vohiyo", "text/plain; charset=utf-8", 200, twitch},
 		{"discord interactions", "discord", `{"type":1,"id":"1","token":"x"}`, `{"type":1}`, "application/json", 200, nil},
 		{"discord webhook events", "discord", `{"version":1,"application_id":"1","type":0}`, "", "", 204, nil},
+		{"daily", "daily", `{"test":"test"}`, "", "", 200, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			v, w := challenged(t, challengeScheme(t, test.sender), test.sender, test.body, test.prepare)
@@ -102,7 +109,7 @@ func TestChallengesAreAnsweredAsTheSenderExpects(t *testing.T) {
 			// Without the option, it is a message as any other.
 			_, own := signing(t, test.sender)
 			if test.sender != "discord" {
-				own[0] = "secret " + challengeSecret
+				own[0] = "secret " + challengeKey(test.sender)
 			}
 			if v, _ := challenged(t, mustLoad(t, test.sender, own[0]), test.sender, test.body, test.prepare); !v.OK() || v.Answer != nil {
 				t.Errorf("without answer_challenge: %s, answer %v", v.Reason, v.Answer != nil)
@@ -283,6 +290,11 @@ func TestDailysTestIsAcknowledgedAndNothingElseIs(t *testing.T) {
 		if v.OK() != ok || ok && (v.Answer == nil || w.Code != 200) {
 			t.Errorf("%q: %s", body, v.Reason)
 		}
+	}
+	// Daily signs it, with a secret that it was given: a signature that is there has to hold.
+	v, _ := challenged(t, s, "daily", `{"test":"test"}`, func(r *http.Request) { r.Header.Set("X-Webhook-Timestamp", "1700000001") })
+	if v.Reason != verdict.BadSignature {
+		t.Errorf("a test that is signed otherwise: %s", v.Reason)
 	}
 }
 

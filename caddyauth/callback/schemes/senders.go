@@ -124,8 +124,10 @@ var senders = map[string]row{
 		source: "https://developers.cloudflare.com/stream/webhooks", checked: "2026-11",
 	},
 	"daily": {
-		spec:   withAlgorithm(timed(bodySpec("X-Webhook-Signature", "", signature.Base64), "X-Webhook-Timestamp", "{timestamp}.{body}"), signature.HMACSHA256, signature.Base64Key),
-		ask:    askDaily,
+		// The documentation speaks of no unit; live requests have milliseconds.
+		spec: within(withAlgorithm(timed(bodySpec("X-Webhook-Signature", "", signature.Base64), "X-Webhook-Timestamp", "{timestamp}.{body}"), signature.HMACSHA256, signature.Base64Key),
+			signature.EitherSeconds, defaultTolerance),
+		ask: askDaily, signed: signedDaily,
 		source: "https://docs.daily.co/reference/rest-api/webhooks", checked: "2026-11",
 	},
 	"discord": {

@@ -63,7 +63,8 @@ func (CloudflareStream) CaddyModule() caddy.ModuleInfo {
 }
 
 // Daily accepts Daily's webhooks: an HMAC-SHA256 of time and body, with a secret that Daily shows in base64.
-// `answer_challenge` acknowledges the unsigned test that Daily sends when a webhook is made.
+// `answer_challenge` acknowledges the test that Daily sends when a webhook is made. Daily signs that too: give it a secret
+// of yours there, as `hmac`, for one that it makes itself is not known here yet.
 type Daily struct{ Sender }
 
 // CaddyModule returns the Caddy module information.

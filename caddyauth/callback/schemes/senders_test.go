@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -558,6 +560,30 @@ func TestTwitchsIDsMayEndInPadding(t *testing.T) {
 	}
 	if got := send(mustLoad(t, "twitch", options...), r, senderBody, senderNow); !got.OK() || got.ID != by.ID {
 		t.Errorf("%s: %s, id %q", got.Reason, got.Detail, got.ID)
+	}
+}
+
+// Daily sends milliseconds, and its documentation seconds: the MAC is over what was sent, and the window is the same.
+func TestDailysTimeMayBeInMilliseconds(t *testing.T) {
+	const raw = "0123456789abcdef0123456789abcdef"
+	s := mustLoad(t, "daily", "secret "+base64.StdEncoding.EncodeToString([]byte(raw)))
+	for timestamp, want := range map[string]verdict.Reason{
+		"1700000000": verdict.OK, "1700000000123": verdict.OK, "1699999700000": verdict.OK, "1700000300000": verdict.OK,
+		"1699999699999": verdict.Expired, "1700000300001": verdict.NotYetValid, "1700000301": verdict.NotYetValid,
+		"1700000000123456": verdict.BadCredential, "1700000000.123": verdict.BadCredential,
+	} {
+		mac := hmac.New(sha256.New, []byte(raw))
+		mac.Write([]byte(timestamp + "." + senderBody))
+		r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+		r.Header.Set("X-Webhook-Timestamp", timestamp)
+		r.Header.Set("X-Webhook-Signature", base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+		if got := send(s, r.Clone(t.Context()), senderBody, senderNow); got.Reason != want {
+			t.Errorf("%s: %s (%s), want %s", timestamp, got.Reason, got.Detail, want)
+		}
+		r.Header.Set("X-Webhook-Timestamp", timestamp+"000")
+		if got := send(s, r, senderBody, senderNow); got.OK() {
+			t.Errorf("%s, signed without its last digits, is accepted", timestamp)
+		}
 	}
 }
 

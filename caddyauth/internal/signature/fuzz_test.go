@@ -48,6 +48,9 @@ func FuzzText(f *testing.F) {
 				t.Errorf("%s %q comes back as %q", unit, text, unit.Format(at))
 			}
 		}
+		if at, err := EitherSeconds.Parse(text); err == nil && Seconds.Format(at) != text && Milliseconds.Format(at) != text {
+			t.Errorf("either %q comes back as neither", text)
+		}
 		if at, err := RFC3339.Parse(text); err == nil {
 			if _, err := time.Parse(time.RFC3339Nano, text); err != nil || at.IsZero() && !strings.HasPrefix(text, "0001") {
 				t.Errorf("RFC 3339 %q is accepted", text)

@@ -164,6 +164,20 @@ func TestTimestampsHaveOneNarrowForm(t *testing.T) {
 	if at, err := Milliseconds.Parse("1700000000123"); err != nil || !at.Equal(time.UnixMilli(1700000000123)) {
 		t.Errorf("milliseconds: %v, %v", at, err)
 	}
+	// Of what may be either, the number of digits tells which, as far as its time is after September 2001.
+	for text, want := range map[string]time.Time{
+		"1700000000": time.Unix(1700000000, 0), "999999999999": time.Unix(999999999999, 0),
+		"1700000000123": time.UnixMilli(1700000000123), "1000000000000": time.UnixMilli(1000000000000),
+	} {
+		if at, err := EitherSeconds.Parse(text); err != nil || !at.Equal(want) {
+			t.Errorf("either %q: %v, %v", text, at, err)
+		}
+	}
+	for _, text := range []string{"", "0", "01700000000123", "+1700000000123", "1700000000123.5", "1700000000123456", " 1700000000"} {
+		if _, err := EitherSeconds.Parse(text); err == nil {
+			t.Errorf("either %q is accepted", text)
+		}
+	}
 }
 
 func TestFreshnessIsTwoSidedAndExactAtItsEdges(t *testing.T) {

@@ -86,6 +86,10 @@ const (
 	Seconds      Unit = "s"       // decimal seconds since 1970
 	Milliseconds Unit = "ms"      // decimal milliseconds since 1970
 	RFC3339      Unit = "rfc3339" // as in RFC 3339, fractions allowed
+
+	// EitherSeconds is Milliseconds where there are 13 digits or more, which are more than Seconds have, and else Seconds:
+	// for senders who send the one and document the other.
+	EitherSeconds Unit = "s or ms"
 )
 
 // Encoding is how the bytes of a signature are written.

@@ -11,7 +11,7 @@ import (
 
 func (u Unit) check() error {
 	switch u {
-	case Seconds, Milliseconds, RFC3339:
+	case Seconds, Milliseconds, RFC3339, EitherSeconds:
 		return nil
 	}
 	return fmt.Errorf("the unit %q of the timestamp is not known", string(u))
@@ -29,6 +29,9 @@ var rfc3339 = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:
 // Parse reads a timestamp in its one narrow form: no sign, no space, no exponent, no leading zero.
 func (u Unit) Parse(text string) (time.Time, error) {
 	refused := verdict.Errorf(verdict.BadCredential, "the timestamp is not of the form %s", u)
+	if u == EitherSeconds && len(text) > maxSecondDigits {
+		u = Milliseconds
+	}
 	if u == RFC3339 {
 		// time.Parse takes hours of one digit and fractions behind a comma, too (golang/go#54580).
 		if !rfc3339.MatchString(text) {
@@ -62,12 +65,12 @@ func (u Unit) Parse(text string) (time.Time, error) {
 	return time.Unix(number, 0), nil
 }
 
-// Format writes a time in that form.
+// Format writes a time in that form; EitherSeconds, in milliseconds.
 func (u Unit) Format(at time.Time) string {
 	switch u {
 	case RFC3339:
 		return at.UTC().Format(time.RFC3339Nano)
-	case Milliseconds:
+	case Milliseconds, EitherSeconds:
 		return strconv.FormatInt(at.UnixMilli(), 10)
 	default:
 		return strconv.FormatInt(at.Unix(), 10)
