@@ -176,6 +176,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.strip(r)
 	}
 	if !v.OK() && !h.ReportOnly {
+		body.Forgo(w, r, h.bodyWithin)
 		return h.refuse(w, v)
 	}
 	if v.OK() && v.Answer != nil {

@@ -158,6 +158,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if d.Forward || d.Allow && h.inline {
 		return next.ServeHTTP(w, r)
 	}
+	body.Forgo(w, r, h.bodyWithin)
 	sent, err := h.answer(w, q, d)
 	body.Release(r.Body)
 	if d.opened != nil && (!sent || r.Context().Err() != nil) {

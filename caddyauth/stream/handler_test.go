@@ -225,35 +225,44 @@ func TestNotificationsAreNotJudged(t *testing.T) {
 	}
 }
 
-// am-slow: a body that comes a byte at a time is given up.
+// am-slow: a body that comes a byte at a time is given up. So is that of a client's own request, which is denied unread:
+// HTTP/1 reads it before it answers.
 func TestAttackSlowBody(t *testing.T) {
-	t.Run("am-slow", func(t *testing.T) {
-		h := newHandler(fake{}, &policy{allow: true})
-		h.bodyWithin = 20 * time.Millisecond
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_ = h.ServeHTTP(w, r, nil)
-		}))
-		defer server.Close()
-		conn, err := net.Dial("tcp", server.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = conn.Close() }()
-		if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"); err != nil {
-			t.Fatal(err)
-		}
-		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = response.Body.Close() }()
-		if response.StatusCode != http.StatusRequestTimeout || response.Header.Get("Allowed") != "" {
-			t.Errorf("answered %d", response.StatusCode)
-		}
-	})
+	for name, tc := range map[string]struct {
+		inline bool
+		status int
+	}{
+		"am-slow": {false, http.StatusRequestTimeout},
+		"of a client's own request that is denied": {true, http.StatusForbidden},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHandler(fake{}, &policy{allow: !tc.inline})
+			h.bodyWithin, h.inline = 20*time.Millisecond, tc.inline
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_ = h.ServeHTTP(w, r, nil)
+			}))
+			defer server.Close()
+			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+				t.Fatal(err)
+			}
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = response.Body.Close() }()
+			if response.StatusCode != tc.status || response.Header.Get("Allowed") != "" {
+				t.Errorf("answered %d", response.StatusCode)
+			}
+		})
+	}
 }
 
 func TestFeaturesAreListedByKind(t *testing.T) {

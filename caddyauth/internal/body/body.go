@@ -145,6 +145,19 @@ func Release(body io.ReadCloser) {
 	b.gone, b.data, b.memory = true, nil, nil
 }
 
+// Forgo is for a request that is refused before its body was read: HTTP/1 reads what is left of a body before it answers,
+// and would wait for a slow one. It takes no longer than within from now, or the connection ends with the answer.
+func Forgo(w http.ResponseWriter, r *http.Request, within time.Duration) {
+	if r.ProtoMajor != 1 || r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		return
+	}
+	switch r.Body.(type) {
+	case *restored, broken: // Capture has read it, or set a deadline of its own
+	default:
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(within))
+	}
+}
+
 // broken reads what was put back and closes what was there.
 type broken struct {
 	io.Reader

@@ -1,9 +1,11 @@
 package body
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -170,6 +172,50 @@ type deadlines struct {
 }
 
 func (d *deadlines) SetReadDeadline(time.Time) error { d.set++; return nil }
+
+func TestABodyThatNobodyWantsHoldsUpItsRefusalForAsLongAsItMayTake(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		Forgo(w, r, 10*time.Millisecond)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer server.Close()
+	for name, announced := range map[string]string{"announced": "Content-Length: 5\r\n\r\n1", "chunked": "Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\n"+announced); err != nil {
+				t.Fatal(err)
+			}
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatalf("no answer: %v", err)
+			}
+			_ = response.Body.Close()
+			if response.StatusCode != http.StatusUnauthorized || !response.Close {
+				t.Errorf("answered %d, and the connection ends: %v", response.StatusCode, response.Close)
+			}
+		})
+	}
+}
+
+func TestABodyThatWasReadNeedsNoDeadlineForItsRefusal(t *testing.T) {
+	for name, text := range map[string]string{"whole": "12345", "over the limit": "123456", "none": ""} {
+		w, r := &deadlines{ResponseWriter: httptest.NewRecorder()}, post(strings.NewReader(text), -1)
+		if text == "" {
+			r.Body = http.NoBody
+		}
+		_, _ = new(Buffers).Capture(w, r, 5, 0)
+		if Forgo(w, r, Within); w.set != 0 {
+			t.Errorf("%s: %d deadlines", name, w.set)
+		}
+	}
+}
 
 func TestWithoutABoundOnTimeNoDeadlineIsSet(t *testing.T) {
 	w := &deadlines{ResponseWriter: httptest.NewRecorder()}
