@@ -439,3 +439,34 @@ func TestNoAnswerIsCompressed(t *testing.T) {
 		}
 	}
 }
+
+// What is logged as the answer is what the server was answered, and with report_only what it would have been.
+func TestTheStatusOfADenialThatIsLoggedIsThatOfTheAnswer(t *testing.T) {
+	const oven = `{"client":{"address":"192.0.2.7","port":1},"request":{"direction":"outgoing","protocol":"WebRTC","status":"opening","url":"ws://h:3333/live/cam1"}}`
+	const zlm = `{"app":"live","id":"1","ip":"192.0.2.7","mediaServerId":"z","params":"","schema":"rtmp","stream":"cam1"}`
+	for name, tc := range map[string]struct {
+		dialect, path, body string
+		status              int
+	}{
+		"ovenmediaengine, whose denials are 200": {"ovenmediaengine", "/", oven, 200},
+		"zlmediakit, whose denials are 200":      {"zlmediakit", "/on_play", zlm, 200},
+		"mediamtx, which asks for a password":    {"mediamtx", "/", `{"action":"read","path":"cam1"}`, 401},
+		"http, which asks for a token":           {"http", "/hls/live/cam1", "", 401},
+		"antmedia":                               {"antmedia", "/", `{"appName":"live","streamId":"cam1","mode":"play"}`, 403},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, more := range []string{"", "report_only\n"} {
+				block := jwtToken + "allow {\ntoken valid\n}\n" + more
+				if tc.dialect == "http" {
+					block += "path /hls/{app}/{stream}\n"
+				}
+				bed := testbed.New(t, site("stream_auth "+tc.dialect+" {\n"+block+"}\nreverse_proxy RECEIVER"))
+				result := bed.Do(t, hook(tc.path, "application/json", tc.body))
+				lines := bed.Logs.Lines(t, "stream denied")
+				if len(lines) != 1 || lines[0]["status"] != float64(tc.status) || more == "" && result.Status != tc.status {
+					t.Errorf("%sanswered %d, should be %d: %v", more, result.Status, tc.status, lines)
+				}
+			}
+		})
+	}
+}

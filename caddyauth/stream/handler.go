@@ -243,6 +243,16 @@ func (h *Handler) encode(w http.ResponseWriter, q *Request, d Decision) (held *r
 	return held, h.dialect.Encode(held, q, d)
 }
 
+// status is that of a denial in the dialect's own words, which may be another than that of its reason.
+func (h *Handler) status(q *Request, d Decision) int {
+	held, err := h.encode(&reply{header: make(http.Header)}, q, d)
+	if err != nil {
+		return http.StatusServiceUnavailable
+	}
+	held.WriteHeader(http.StatusOK)
+	return held.status
+}
+
 // report is the one place where a decision becomes visible: in the metrics, the decision log, the placeholders, the
 // trace, the access log, and the log. Of what the client chose, placeholders and logs show the stream alone, which has
 // passed CheckName.
@@ -280,7 +290,7 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, start time.Tim
 		record.Agent = q.Agent
 	}
 	if !d.Allow && !d.Forward {
-		record.Status = d.HTTPStatus()
+		record.Status = h.status(q, d)
 	} else if d.Key != "" {
 		h.metrics.SecretUsed(h.name, d.Key)
 	}
@@ -324,7 +334,7 @@ func (h *Handler) report(r *http.Request, q *Request, d Decision, start time.Tim
 		return
 	}
 	if entry := h.logger.Check(zapcore.InfoLevel, "stream denied"); entry != nil {
-		entry.Write(append(fields, zap.Int("status", d.HTTPStatus()), zap.Bool("report_only", h.ReportOnly))...)
+		entry.Write(append(fields, zap.Int("status", record.Status), zap.Bool("report_only", h.ReportOnly))...)
 	}
 }
 
