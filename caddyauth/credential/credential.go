@@ -216,6 +216,30 @@ func One(d *caddyfile.Dispenser, target *string) error {
 	return nil
 }
 
+// Realm is One for the realm of a Basic challenge. One that could not be sent, unless it has placeholders, is an error.
+func Realm(d *caddyfile.Dispenser, target *string) error {
+	if err := One(d, target); err != nil || strings.Contains(*target, "{") {
+		return err
+	}
+	if _, err := BasicChallenge(*target); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+// BasicChallenge gives the value of WWW-Authenticate of RFC 7617 §2.1 for a realm, whose placeholders it resolves. The realm
+// is a quoted-string (RFC 9110 §5.6.4); one that is empty, or not of printable ASCII, is an error.
+func BasicChallenge(realm string) (string, error) {
+	text, err := Text("realm", realm)
+	if err != nil {
+		return "", err
+	}
+	if strings.ContainsFunc(text, func(char rune) bool { return char < ' ' || char > '~' }) {
+		return "", errors.New("realm holds characters other than printable ASCII")
+	}
+	return `Basic realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `", charset="UTF-8"`, nil
+}
+
 // Many appends the one or more arguments of an option that may stand several times to target.
 func Many(d *caddyfile.Dispenser, target *[]string) error {
 	option := d.Val()

@@ -92,11 +92,8 @@ func (b *Basic) Provision(caddy.Context) error {
 	if b.Realm == "" {
 		b.Realm = defaultRealm
 	}
-	realm, err := credential.Text("realm", b.Realm)
-	if err != nil {
-		return err
-	}
-	if b.challenge, err = basicChallenge(realm); err != nil {
+	var err error
+	if b.challenge, err = credential.BasicChallenge(b.Realm); err != nil {
 		return err
 	}
 
@@ -186,17 +183,6 @@ func isBasicText(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
-// basicChallenge is the challenge of RFC 7617 §2.1. The realm is a quoted-string (RFC 9110 §5.6.4).
-func basicChallenge(realm string) (string, error) {
-	for _, char := range []byte(realm) {
-		if char < ' ' || char > '~' {
-			return "", fmt.Errorf("realm holds characters other than printable ASCII")
-		}
-	}
-	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm)
-	return `Basic realm="` + quoted + `", charset="UTF-8"`, nil
-}
-
 // UnmarshalCaddyfile sets up the scheme from Caddyfile tokens. Syntax:
 //
 //	basic {
@@ -219,11 +205,8 @@ func (b *Basic) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			b.Users = append(b.Users, user)
 		case "realm":
-			if err := credential.One(d, &b.Realm); err != nil {
+			if err := credential.Realm(d, &b.Realm); err != nil {
 				return err
-			}
-			if _, err := basicChallenge(b.Realm); err != nil && !strings.Contains(b.Realm, "{") {
-				return d.WrapErr(err)
 			}
 		default:
 			return d.Errf("unknown option '%s' of basic", option)

@@ -1,12 +1,12 @@
 package dialects
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/caddyauth/callbacks/caddyauth/credential"
@@ -32,10 +32,12 @@ type HTTP struct {
 	// Patterns of paths, the first that fits counts.
 	Paths []HTTPPath `json:"paths,omitempty"`
 
-	// Where clients should be asked for a user name and a password: the text with which they are. Default: they are not.
+	// Where clients should be asked for a user name and a password: the text with which they are. It takes placeholders.
+	// Default: they are not.
 	Realm string `json:"realm,omitempty"`
 
-	patterns []pathPattern
+	patterns  []pathPattern
+	challenge string // empty without a realm
 }
 
 // HTTPPath says which stream a path asks for.
@@ -69,7 +71,12 @@ func (h *HTTP) Provision(caddy.Context) error {
 		}
 		h.patterns = append(h.patterns, pattern)
 	}
-	return nil
+	if h.Realm == "" {
+		return nil
+	}
+	var err error
+	h.challenge, err = credential.BasicChallenge(h.Realm)
+	return err
 }
 
 // Can says what a request tells, and what can be done about it.
@@ -148,7 +155,7 @@ func (h *HTTP) Encode(w http.ResponseWriter, q *stream.Request, d stream.Decisio
 	header := w.Header()
 	clean(header)
 	status := denialStatus(d)
-	mistyped := h.Realm != "" && q != nil && q.User+q.Password != "" && d.Code == verdict.BadSignature
+	mistyped := h.challenge != "" && q != nil && q.User+q.Password != "" && d.Code == verdict.BadSignature
 	switch {
 	case d.Allow:
 		return errors.New("an allowance is not encoded")
@@ -157,11 +164,7 @@ func (h *HTTP) Encode(w http.ResponseWriter, q *stream.Request, d stream.Decisio
 		status = http.StatusFound
 	case status == http.StatusForbidden && (d.Code == verdict.Missing || mistyped):
 		status = http.StatusUnauthorized
-		if h.Realm != "" {
-			header.Set("WWW-Authenticate", "Basic realm="+strconv.Quote(h.Realm)+`, charset="UTF-8"`)
-		} else {
-			header.Set("WWW-Authenticate", "Bearer")
-		}
+		header.Set("WWW-Authenticate", cmp.Or(h.challenge, "Bearer"))
 	case status == http.StatusServiceUnavailable:
 		header.Set("Retry-After", "1")
 	case status == http.StatusMethodNotAllowed:
@@ -319,7 +322,7 @@ func (h *HTTP) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		h.Paths = append(h.Paths, path)
 		return true, nil
 	case "realm":
-		return true, credential.One(d, &h.Realm)
+		return true, credential.Realm(d, &h.Realm)
 	default:
 		return false, nil
 	}

@@ -151,9 +151,22 @@ func TestPathsThatSayTooLittle(t *testing.T) {
 	if err := new(HTTP).Provision(caddy.Context{}); err == nil {
 		t.Error("no path was accepted")
 	}
+	for _, realm := range []string{"a\r\nb", "Caf\u00e9", "{env.NOBODY_SET_THIS}"} {
+		if err := (&HTTP{Paths: []HTTPPath{{Path: "/{stream}"}}, Realm: realm}).Provision(caddy.Context{}); err == nil {
+			t.Errorf("the realm %q was accepted", realm)
+		}
+	}
 }
 
 func TestEncodeForClients(t *testing.T) {
+	t.Setenv("CLUB", "club")
+	provisioned := func(realm string) *HTTP {
+		h := &HTTP{Paths: []HTTPPath{{Path: "/{stream}"}}, Realm: realm}
+		if err := h.Provision(caddy.Context{}); err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
 	q := &stream.Request{Event: stream.Open, Mode: stream.Play, Name: "cam1"}
 	missing := stream.Decision{Code: verdict.Missing, Status: http.StatusForbidden}
 	for _, test := range []struct {
@@ -174,7 +187,7 @@ func TestEncodeForClients(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
 			w.Header().Set("Location", "https://evil.example/")
-			if err := (&HTTP{Realm: test.realm}).Encode(w, q, test.decision); err != nil {
+			if err := provisioned(test.realm).Encode(w, q, test.decision); err != nil {
 				t.Fatal(err)
 			}
 			if w.Code != test.status || w.Body.Len() > 0 {
@@ -188,7 +201,7 @@ func TestEncodeForClients(t *testing.T) {
 	// To a browser, any other status says that the password was right: it would not ask for another.
 	w := httptest.NewRecorder()
 	wrong := stream.Decision{Code: verdict.BadSignature, Status: http.StatusForbidden}
-	if err := (&HTTP{Realm: "club"}).Encode(w, &stream.Request{User: "bob", Password: "typo"}, wrong); err != nil {
+	if err := provisioned("{env.CLUB}").Encode(w, &stream.Request{User: "bob", Password: "typo"}, wrong); err != nil {
 		t.Fatal(err)
 	}
 	if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") != `Basic realm="club", charset="UTF-8"` {
