@@ -141,6 +141,9 @@ func (c *Conditions) check(ability Ability, tokens []*Token) error {
 	if err := c.checkWords(); err != nil {
 		return err
 	}
+	if err := c.written().provision(); err != nil {
+		return err
+	}
 	if (len(c.Token) > 0 || len(c.Claim) > 0) && len(tokens) == 0 {
 		return errors.New("asks for a token, but there is no token block that says what a token is")
 	}
@@ -166,6 +169,18 @@ func (c *Conditions) check(ability Ability, tokens []*Token) error {
 		c.when = append(c.when, w)
 	}
 	return nil
+}
+
+// written are those of the rest that stand there as they are, without a placeholder.
+func (c *Conditions) written() *Conditions {
+	plain := func(texts []string) []string {
+		return slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return strings.Contains(text, "{") })
+	}
+	w := &Conditions{App: plain(c.App), Stream: plain(c.Stream), Origin: plain(c.Origin), Agent: plain(c.Agent), IP: plain(c.IP)}
+	if !slices.ContainsFunc(c.User, func(user User) bool { return strings.Contains(user.Name+user.Password, "{") }) {
+		w.User = c.User
+	}
+	return w
 }
 
 // provision resolves and compiles the rest, which may have placeholders.

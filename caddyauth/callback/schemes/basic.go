@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -65,7 +66,13 @@ func (b *Basic) Check() error {
 	if len(b.Users) == 0 {
 		return fmt.Errorf("basic needs a user")
 	}
-	_, err := credential.Written("user", b.passwords(), nil)
+	if _, err := credential.Written("user", b.passwords(), nil); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(b.Users, func(user BasicUser) bool { return strings.Contains(user.Name+user.Password, "{") }) {
+		return nil // which are known when the config is loaded
+	}
+	_, err := b.newChecker()
 	return err
 }
 
@@ -96,29 +103,31 @@ func (b *Basic) Provision(caddy.Context) error {
 	if b.challenge, err = credential.BasicChallenge(b.Realm); err != nil {
 		return err
 	}
+	b.checker, err = b.newChecker()
+	return err
+}
 
-	names := make([]string, len(b.Users))
-	for i, user := range b.Users {
-		if names[i], err = credential.Text("user", user.Name); err != nil {
-			return err
-		}
-		if !isBasicName(names[i]) {
-			return fmt.Errorf("user %d: %w", i+1, errBasicName)
-		}
-	}
+// newChecker resolves the users.
+func (b *Basic) newChecker() (*password.Checker, error) {
 	passwords, err := credential.Resolve("user", b.passwords(), nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	users := make([]password.User, len(b.Users))
 	for i, value := range passwords {
-		if !isBasicText(string(value.Bytes())) {
-			return fmt.Errorf("user %d: a password cannot hold a control character or anything but UTF-8", i+1)
+		name, err := credential.Text("user", b.Users[i].Name)
+		if err != nil {
+			return nil, err
 		}
-		users[i] = password.User{Name: names[i], Label: value.Label(), Password: value}
+		if !isBasicName(name) {
+			return nil, fmt.Errorf("user %d: %w", i+1, errBasicName)
+		}
+		if !isBasicText(string(value.Bytes())) {
+			return nil, fmt.Errorf("user %d: a password cannot hold a control character or anything but UTF-8", i+1)
+		}
+		users[i] = password.User{Name: name, Label: value.Label(), Password: value}
 	}
-	b.checker, err = password.New(users)
-	return err
+	return password.New(users)
 }
 
 // Traits says that the credential is in Authorization.
