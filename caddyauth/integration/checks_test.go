@@ -99,6 +99,9 @@ func TestWhatCouldNeverHoldIsRefusedWithItsLine(t *testing.T) {
 		{"oauth2", "issuer {env.UNSET}\naudience a\nalgorithm HS256", "HS256"},
 		{"oauth2", "issuer {env.UNSET}\naudience a\nscope \"read write\"", "scope"},
 		{"azure_event_grid", "allowed_rate often", "allowed_rate"},
+		{"api_key", "header X\nkey {env.UNSET}\nkey " + strings.Repeat("k", 4097), "key 2"},
+		{"basic", "user ann good-password\nuser bob $2y$99$abc", "user 2"},
+		{"basic", "user ann good-password\nuser ann good-password", "user 2"},
 		{"azure_event_grid", "entra {\ntenant common\naudience a\n}", "tenant"},
 	} {
 		t.Run(c.scheme+" "+c.says, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package schemes
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -57,8 +58,18 @@ func (a *APIKey) Check() error {
 	if len(a.Keys) == 0 {
 		return errors.New("api_key needs a key")
 	}
-	_, err := credential.Written("key", a.Keys, nil)
-	return err
+	written, err := credential.Written("key", a.Keys, nil)
+	return cmp.Or(err, checkKeys(written))
+}
+
+// checkKeys refuses a key that no request could carry.
+func checkKeys(keys []secret.Value) error {
+	for _, key := range keys {
+		if len(key.Bytes()) > maxAPIKey {
+			return fmt.Errorf("key %s is longer than %d bytes", key.Label(), maxAPIKey)
+		}
+	}
+	return nil
 }
 
 // Provision resolves the keys.
@@ -70,10 +81,8 @@ func (a *APIKey) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, key := range keys {
-		if len(key.Bytes()) > maxAPIKey {
-			return fmt.Errorf("key %s is longer than %d bytes", key.Label(), maxAPIKey)
-		}
+	if err := checkKeys(keys); err != nil {
+		return err
 	}
 	credential.WarnWeak(ctx.Logger(), "key", keys)
 	a.keys = keys
