@@ -2,8 +2,6 @@ package token
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,10 +9,8 @@ import (
 	"time"
 
 	"github.com/caddyauth/callbacks/caddyauth/credential"
-	"github.com/caddyauth/callbacks/caddyauth/internal/introspect"
 	"github.com/caddyauth/callbacks/caddyauth/internal/jose"
 	"github.com/caddyauth/callbacks/caddyauth/internal/jwks"
-	"github.com/caddyauth/callbacks/caddyauth/internal/strictjson"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 
 	"github.com/caddyserver/caddy/v2"
@@ -63,25 +59,6 @@ type OAuth2 struct {
 	asked  *asked           // nil without
 }
 
-// Introspection says whom to ask about opaque tokens, and as whom (RFC 7662 §2).
-type Introspection struct {
-	// The URL of the introspection endpoint: https, or http to this machine. Takes placeholders.
-	URL string `json:"url,omitempty"`
-
-	// Our own name at the authorization server. Takes placeholders.
-	ClientID string `json:"client_id,omitempty"`
-
-	// Our own secret there. Takes `{env.*}` and `{file.*}` placeholders.
-	ClientSecret string `json:"client_secret,omitempty"`
-
-	// How they are sent: `basic`, in a header, or `body`, in the form (RFC 6749 §2.3.1). Default: `basic`.
-	ClientAuth string `json:"client_auth,omitempty"`
-
-	// How long an answer may be used again, never past the token's own end. For so long a revoked token is still
-	// accepted. Default: 30s.
-	Cache caddy.Duration `json:"cache,omitempty"`
-}
-
 // Check refuses options that exclude each other, or are missing.
 func (o *OAuth2) Check() error {
 	for _, scope := range o.Scopes {
@@ -114,26 +91,6 @@ func (o *OAuth2) Check() error {
 		}
 	}
 	return checkPublished(o.Algorithms)
-}
-
-// check refuses what lacks an option.
-func (i *Introspection) check() error {
-	if err := credential.WrittenText("introspection", i.URL); err != nil {
-		return err
-	}
-	if err := CheckURL("introspection", i.URL); err != nil {
-		return err
-	}
-	if err := credential.WrittenText("client_id", i.ClientID); err != nil {
-		return err
-	}
-	_, err := credential.Written("client_secret", i.secret(), nil)
-	return err
-}
-
-// secret gives the secret as one that can be resolved.
-func (i *Introspection) secret() []credential.Secret {
-	return []credential.Secret{{Value: i.ClientSecret}}
 }
 
 // Provision resolves secrets, and refuses what could not hold. It calls nobody.
@@ -226,51 +183,6 @@ func (o *OAuth2) find(ctx context.Context, unverified *jose.Token) ([]jose.Key, 
 	return keys.Find(ctx, unverified)
 }
 
-// provisionIntrospection is for opaque tokens.
-func (o *OAuth2) provisionIntrospection() error {
-	i := o.Introspection
-	place, err := credential.Text("introspection", i.URL)
-	if err != nil {
-		return err
-	}
-	id, err := credential.Text("client_id", i.ClientID)
-	if err != nil {
-		return err
-	}
-	secrets, err := credential.Resolve("client_secret", i.secret(), nil)
-	if err != nil {
-		return err
-	}
-	config := introspect.Config{
-		URL: place, ClientID: id, ClientSecret: secrets[0], Auth: introspect.Auth(i.ClientAuth),
-		Cache: time.Duration(i.Cache), Leeway: o.policy.Leeway, Policy: o.policyName(),
-	}
-	if i.Cache == 0 {
-		config.Cache = introspect.DefaultCache
-	}
-	o.asked, err = openClient(config)
-	return err
-}
-
-// policyName stands for all that an answer is judged by, so that answers are shared only among equals.
-func (o *OAuth2) policyName() string {
-	hash := sha256.New()
-	for _, list := range [][]string{o.policy.Issuers, o.policy.Audiences, o.scopes} {
-		_, _ = fmt.Fprintf(hash, "%q\n", list)
-	}
-	return hex.EncodeToString(hash.Sum(nil))
-}
-
-// checkScope refuses what is not one scope-token (RFC 6749 §3.3). It has no quote, so that it may stand in a header.
-func checkScope(text string) error {
-	if text == "" || strings.ContainsFunc(text, func(r rune) bool {
-		return r < '!' || r > '~' || r == '"' || r == '\\'
-	}) {
-		return fmt.Errorf("scope: %q is not one word of RFC 6749 §3.3; several stand one after another", text)
-	}
-	return nil
-}
-
 // RequiredScopes are the scopes that a token must have, as they stand in a challenge; "" where none is required.
 func (o *OAuth2) RequiredScopes() string { return strings.Join(o.scopes, " ") }
 
@@ -306,26 +218,6 @@ func (o *OAuth2) checkSigned(ctx context.Context, presented string, now time.Tim
 	return t, scopes(t.Claims), nil
 }
 
-// checkOpaque asks the authorization server about a token, and gives its scopes.
-func (o *OAuth2) checkOpaque(ctx context.Context, presented string, _ time.Time) (*jose.Token, []string, error) {
-	answer, err := o.asked.Check(ctx, presented)
-	if err != nil {
-		return nil, nil, err
-	}
-	t := &jose.Token{
-		Claims: answer.Claims, Issuer: answer.Issuer, Subject: answer.Subject, Audience: answer.Audience,
-		Expires: answer.Expires, NotBefore: answer.NotBefore, IssuedAt: answer.IssuedAt,
-	}
-	if issuers := o.policy.Issuers; len(issuers) > 0 && !slices.Contains(issuers, t.Issuer) {
-		return t, nil, verdict.Errorf(verdict.BadClaim, "iss is not an allowed issuer")
-	}
-	ours := func(audience string) bool { return slices.Contains(o.policy.Audiences, audience) }
-	if len(o.policy.Audiences) > 0 && !slices.ContainsFunc(t.Audience, ours) {
-		return t, nil, verdict.Errorf(verdict.BadClaim, "aud names no allowed audience")
-	}
-	return t, answer.Scopes, nil
-}
-
 // isOther reports whether a token is another than an access token: an ID token, which tells a client who has logged in
 // rather than us what the client may do, holds on its way through browsers and must open nothing (RFC 9068 §5), or a
 // refresh token, which is for the authorization server alone (RFC 6749 §1.5) and which that calls active too. Those typed
@@ -345,36 +237,6 @@ func isOther(t *jose.Token, granted []string) bool {
 		}
 	}
 	return false
-}
-
-// scopes gives the scopes of `scope`, a text of words between spaces (RFC 8693 §4.2), else of `scp`, as Entra and Okta
-// write: such a text, or a list. Anything else grants nothing.
-func scopes(claims strictjson.Value) []string {
-	if value, ok := claims.Get("scope"); ok {
-		return words(value)
-	}
-	value, _ := claims.Get("scp")
-	if value.Kind() != strictjson.Array {
-		return words(value)
-	}
-	var list []string
-	for _, item := range value.Items() {
-		text, ok := item.Text()
-		if !ok {
-			return nil
-		}
-		list = append(list, text)
-	}
-	return list
-}
-
-// words gives the words of a text; none of anything else.
-func words(value strictjson.Value) []string {
-	text, ok := value.Text()
-	if !ok {
-		return nil
-	}
-	return strings.FieldsFunc(text, func(r rune) bool { return r == ' ' })
 }
 
 // Cleanup lets go of keys and connections.
@@ -450,37 +312,9 @@ func (o *OAuth2) option(d *caddyfile.Dispenser) error {
 	}
 }
 
-// UnmarshalCaddyfile sets up introspection from Caddyfile tokens. The syntax is with OAuth2.
-func (i *Introspection) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // its own name
-	if err := credential.One(d, &i.URL); err != nil {
-		return err
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
-		case "client_id":
-			err = credential.One(d, &i.ClientID)
-		case "client_secret":
-			err = credential.One(d, &i.ClientSecret)
-		case "client_auth":
-			err = credential.OneOf(d, &i.ClientAuth, string(introspect.Basic), string(introspect.Body))
-		case "cache":
-			err = credential.Duration(d, &i.Cache)
-		default:
-			err = d.Errf("unknown option '%s' of introspection", d.Val())
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Interface guards
 var (
 	_ caddy.Provisioner     = (*OAuth2)(nil)
 	_ caddy.CleanerUpper    = (*OAuth2)(nil)
 	_ caddyfile.Unmarshaler = (*OAuth2)(nil)
-	_ caddyfile.Unmarshaler = (*Introspection)(nil)
 )
