@@ -277,6 +277,9 @@ func TestRealIcecastRefusesASecondSourceThatCountsNoLonger(t *testing.T) {
 	refused("alice", alicePassword, otherMount, false)
 	stop()
 	radio.expect(t, "mount_remove", false)
+	stop = onAir("alice", alicePassword, icecastMount) // which she may at once, and not elsewhere while the other counts
+	stop()
+	radio.expect(t, "mount_remove", false)
 	onAir("alice", alicePassword, otherMount)
 }
 

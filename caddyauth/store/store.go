@@ -51,7 +51,7 @@ type Store interface {
 	Release(ctx context.Context, key [32]byte, owner Owner) error
 
 	// Acquire opens a session in a group, for lease, if the group has fewer than limit. A session that is open already
-	// is extended and not counted twice. limit is at least 1.
+	// is not counted twice: it has this lease from now on, be that longer or shorter. limit is at least 1.
 	Acquire(ctx context.Context, group, session [32]byte, limit int, lease time.Duration) (granted bool, err error)
 
 	// Leave closes a session. It is nothing where that session is not open.

@@ -28,6 +28,11 @@ type session struct {
 	next  *session // who was allowed to open it since then: the server may have refused that one, and says nothing of it
 }
 
+// countsAs reports whether two sessions of one key are counted as one.
+func (s *session) countsAs(other *session) bool {
+	return s.counted && other.counted && s.group == other.group
+}
+
 // book remembers open sessions: since when each has been open, and what it counts in. There is one for the process, which
 // survives reloads.
 type book struct {
@@ -122,7 +127,7 @@ func (b *book) begin(key [32]byte, now time.Time) (before, begun session, ok boo
 	return before, *s, true
 }
 
-// forget forgets this session, and no other that has its key. It says whether another counts in the same group.
+// forget forgets this session, and no other that has its key. It says whether another counts as this one.
 func (b *book) forget(s *session) (was session, shared bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -134,7 +139,7 @@ func (b *book) forget(s *session) (was session, shared bool) {
 	case ok && open.next == s:
 		open.next = nil
 	}
-	return *s, ok && open.counted && open.group == s.group
+	return *s, ok && open.countsAs(s)
 }
 
 // remove forgets a session, and those that are over, and returns it.

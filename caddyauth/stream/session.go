@@ -158,17 +158,16 @@ func (e *evaluation) admit(rule *Rule, name string, d *Decision, m match) error 
 		}
 		now.group, now.counted, now.limit = e.group(name, who), true, limit.Limit
 	}
-	elsewhere := before.counted && (!now.counted || before.group != now.group)
 	// Of two on one mount the server refuses the second, after it has asked us.
 	contested := known && before.onAir && e.q.Event == Open
 	if contested {
 		now.end = e.now.Add(min(lease, beginsWithin))
-		if elsewhere || !before.counted {
+		if !before.countsAs(now) {
 			lease = min(lease, beginsWithin)
 		}
 	}
 	// The server gives out the id anew, or the rules count it elsewhere now: what it stood for is no more.
-	replaced := known && elsewhere && !contested
+	replaced := before.counted && !before.countsAs(now) && !contested
 	granted := true
 	if now.counted {
 		var err error
@@ -231,13 +230,18 @@ func (p *policy) begin(ctx context.Context, q *Request, now time.Time) {
 	if !ok {
 		return
 	}
-	if before.counted && (!s.counted || before.group != s.group) {
+	if before.counted && !before.countsAs(&s) {
 		_ = p.leave(ctx, before.group, s.key, before.end.Sub(now))
 	}
 	if s.counted {
-		if _, err := p.store.Acquire(ctx, s.group, s.key, s.limit, s.lease); err != nil {
-			p.logger.Error("the store of sessions failed: one that began is not counted on", zap.String("dialect", p.dialect), zap.Error(err))
-		}
+		p.extend(ctx, &s, s.lease)
+	}
+}
+
+// extend has a session count for so long from now.
+func (p *policy) extend(ctx context.Context, s *session, lease time.Duration) {
+	if _, err := p.store.Acquire(ctx, s.group, s.key, s.limit, lease); err != nil {
+		p.logger.Error("the store of sessions failed: one counts for longer or shorter than it lasts", zap.String("dialect", p.dialect), zap.Error(err))
 	}
 }
 
@@ -258,11 +262,18 @@ func (p *policy) end(ctx context.Context, q *Request, now time.Time) {
 	}
 	key := p.sessionKey(q)
 	if s, known := p.book.remove(key, now); known {
-		if s.counted {
+		next := s.next
+		if next != nil && !next.end.After(now) {
+			next = nil
+		}
+		switch {
+		case next != nil && s.countsAs(next): // and is not to be uncounted in between
+			p.extend(ctx, next, max(next.end.Sub(now), time.Second))
+		case s.counted:
 			_ = p.leave(ctx, s.group, key, s.end.Sub(now))
 		}
-		if s.next != nil && s.next.end.After(now) {
-			p.book.put(s.next, now) // and has perhaps begun: the server tells that next
+		if next != nil {
+			p.book.put(next, now) // and has perhaps begun: the server tells that next
 		}
 		return
 	}

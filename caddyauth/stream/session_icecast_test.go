@@ -68,6 +68,15 @@ func TestASourceOfAMountInUse(t *testing.T) {
 			{"", "mount_remove", "a", 200, 0},
 			{"alice", "stream_auth", "b", 200, 0},
 		}},
+		{"between the end of the first and the beginning of the next, one counts all the time, and no longer than the next may take", []step{
+			{"alice", "stream_auth", "a", 200, 0},
+			{"", "mount_add", "a", 200, 0},
+			{"alice", "stream_auth", "a", 200, 0},
+			{"", "mount_remove", "a", 200, 0},
+			{"alice", "stream_auth", "b", 403, 0},
+			{"alice", "stream_auth", "b", 403, 14 * time.Second},
+			{"alice", "stream_auth", "b", 200, 2 * time.Second},
+		}},
 		{"where it does not tell what is on the air, the last counts", []step{
 			{"alice", "stream_auth", "a", 200, 0},
 			{"bob", "stream_auth", "a", 200, 0},

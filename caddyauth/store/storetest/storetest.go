@@ -291,6 +291,17 @@ var tests = map[string]func(*testing.T, *harness){
 		h.Advance(30 * second)
 		h.count("group", 0)
 	},
+	"the lease of a session that comes again may be shorter": func(_ *testing.T, h *harness) {
+		h.acquire("group", "one", 1, true)
+		granted, err := h.Acquire(h.ctx, store.Key("group"), store.Key("one"), 1, 10*second)
+		if err != nil || !granted {
+			h.Fatalf("granted %v, error %v", granted, err)
+		}
+		h.Advance(9 * second)
+		h.count("group", 1)
+		h.Advance(second)
+		h.count("group", 0)
+	},
 	"an open session is extended although the limit has fallen below what is open": func(_ *testing.T, h *harness) {
 		h.acquire("group", "one", 2, true)
 		h.acquire("group", "two", 2, true)
