@@ -96,9 +96,10 @@ func (b *book) put(s *session, now time.Time) {
 	b.add(s)
 }
 
-// await remembers a session beside the one of its key that is on the air. Without that one, it is put.
+// await remembers a session beside the one of its key that is on the air. Where that one is over by now, it is put.
 func (b *book) await(s *session, now time.Time) {
 	b.mu.Lock()
+	b.sweep(now)
 	open, ok := b.open[s.key]
 	if ok {
 		open.next = s

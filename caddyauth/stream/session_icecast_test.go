@@ -77,6 +77,14 @@ func TestASourceOfAMountInUse(t *testing.T) {
 			{"alice", "stream_auth", "b", 403, 14 * time.Second},
 			{"alice", "stream_auth", "b", 200, 2 * time.Second},
 		}},
+		{"who follows one whose lease is over counts, whatever else is asked meanwhile", []step{
+			{"alice", "stream_auth", "a", 200, 0},
+			{"", "mount_add", "a", 200, 0},
+			{"bob", "stream_auth", "a", 200, 13 * time.Hour},
+			{"alice", "stream_auth", "b", 200, 0},
+			{"", "mount_add", "a", 200, 0},
+			{"bob", "stream_auth", "c", 403, time.Hour},
+		}},
 		{"where it does not tell what is on the air, the last counts", []step{
 			{"alice", "stream_auth", "a", 200, 0},
 			{"bob", "stream_auth", "a", 200, 0},
