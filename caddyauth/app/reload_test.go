@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/rand"
 	"fmt"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestReloadsOfCaddyKeepIdsSessionsAndCounts(t *testing.T) {
 		}
 		return a
 	}
-	key, sample := store.Key(t.Name()), "caddy_callback_auth_requests_total{reason=ok,scheme=reload}"
+	key, sample := store.Key(rand.Text()), "caddy_callback_auth_requests_total{reason=ok,scheme=reload}"
 	if fresh, err := isFresh(current().Store().Reserve(t.Context(), key, store.NewOwner(), time.Hour)); err != nil || !fresh {
 		t.Fatal(fresh, err)
 	}

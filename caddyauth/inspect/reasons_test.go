@@ -2,6 +2,7 @@ package inspect_test
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
@@ -213,14 +214,15 @@ func streamLabels(reason verdict.Reason) map[string]string {
 // shows, under the scheme that it belongs to.
 func TestEverySecretThatAnAcceptedRequestNeededIsSeenAsUsed(t *testing.T) {
 	metrics := registry(t)
+	keyLabel, secretLabel := rand.Text(), rand.Text() // what is counted outlives a test
 	bed := testbed.New(t, `http:// {
 	callback_auth {
 		api_key {
 			header X-Key
-			key used-key-0123456789abcdef-0123456 used-key
+			key used-key-0123456789abcdef-0123456 `+keyLabel+`
 		}
 		hmac {
-			secret used-secret-0123456789abcdef-0123 used-secret
+			secret used-secret-0123456789abcdef-0123 `+secretLabel+`
 			header X-Signature
 		}
 		azure_event_grid
@@ -242,7 +244,7 @@ func TestEverySecretThatAnAcceptedRequestNeededIsSeenAsUsed(t *testing.T) {
 			t.Fatalf("status %d", result.Status)
 		}
 	}
-	for scheme, key := range map[string]string{"api_key": "used-key", "hmac": "used-secret"} {
+	for scheme, key := range map[string]string{"api_key": keyLabel, "hmac": secretLabel} {
 		if n := sample(t, metrics, "caddy_caddyauth_secret_used_total", map[string]string{"scheme": scheme, "key": key}); n != 1 {
 			t.Errorf("the metric counts %s of %s %v times", key, scheme, n)
 		}
