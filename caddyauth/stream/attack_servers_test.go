@@ -372,7 +372,7 @@ func TestDefectsOfOthers(t *testing.T) {
 		}
 	})
 	t.Run("who cannot prove to be the media server ends nobody's session", func(t *testing.T) {
-		gate := testbed.New(t, site("route {\ncallback_auth api_key {\nquery key\nkey 0123456789abcdef0123456789abcdef\n}\nstream_auth srs {\nallow forged {\nmax_sessions 1 per stream\n}\n}\n}"))
+		gate := testbed.New(t, site("route {\ncallback_auth api_key {\nquery key\nkey 0123456789abcdef0123456789abcdef\n}\nstream_auth srs {\nallow \""+own(t)+"\" {\nmax_sessions 1 per stream\n}\n}\n}"))
 		ask := func(key, action, client string) int {
 			return gate.Do(t, hook("/?key="+key, "application/json", fmt.Sprintf(
 				`{"action":%q,"client_id":%q,"ip":"192.0.2.7","app":"live","stream":"cam1","param":""}`, action, client))).Status

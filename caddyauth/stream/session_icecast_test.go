@@ -95,12 +95,12 @@ func TestASourceOfAMountInUse(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			server := miniredis.RunT(t)
 			after := time.Duration(0)
-			rule := fmt.Sprintf("allow %q {\nmode publish\nuser alice p\nuser bob p\nmax_sessions 1 per user\n}\n", t.Name())
+			rule := fmt.Sprintf("allow %q {\nmode publish\nuser alice p\nuser bob p\nmax_sessions 1 per user\n}\n", own(t))
 			bed := testbed.New(t, redisStore(server)+site(handle("/", "icecast", rule)))
 			for i, step := range test.steps {
 				after += step.after
 				server.SetTime(now.Add(after))
-				fields := []string{"action", step.action, "server", t.Name(), "port", "8000", "mount", "/" + step.mount}
+				fields := []string{"action", step.action, "server", own(t), "port", "8000", "mount", "/" + step.mount}
 				if step.who != "" {
 					fields = append(fields, "ip", "192.0.2.9", "user", step.who, "pass", "p")
 				}
@@ -118,7 +118,7 @@ func TestATimeLimitEndsTheLeaseOfNoSource(t *testing.T) {
 	bed := testbed.New(t, redisStore(server)+site(handle("/", "icecast", "allow {\nuser dj p\ntime_limit 1m\nmax_sessions 1 per user\n}\n")))
 	source := func(mount string, after time.Duration) *http.Request {
 		server.SetTime(now.Add(after))
-		return at(icecast("/", "action", "stream_auth", "server", t.Name(), "port", "8000", "mount", mount, "ip", "192.0.2.9", "user", "dj", "pass", "p"), after)
+		return at(icecast("/", "action", "stream_auth", "server", own(t), "port", "8000", "mount", mount, "ip", "192.0.2.9", "user", "dj", "pass", "p"), after)
 	}
 	allowedIcecast(t, bed.Do(t, source("/a", 0)))
 	denied(t, bed.Do(t, source("/b", time.Hour)), 403)

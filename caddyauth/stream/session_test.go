@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -22,12 +23,20 @@ func tell(text string, after time.Duration) *http.Request {
 	return r.WithContext(clock.At(context.Background(), now.Add(after)))
 }
 
-// aServer is a name that no other test's server has: sessions outlive a test.
-func aServer(t *testing.T) string { return url.QueryEscape(t.Name()) }
+var owned sync.Map // by test
 
-// limited is the block of a stream_auth whose rule is named after the test, so that its sessions are its own.
+// own is a name that no other test has, nor this one when it runs again: sessions outlive a test.
+func own(t *testing.T) string {
+	text, _ := owned.LoadOrStore(t, rand.Text())
+	return t.Name() + " " + text.(string)
+}
+
+// aServer is the name of a server of the test's own.
+func aServer(t *testing.T) string { return url.QueryEscape(own(t)) }
+
+// limited is the block of a stream_auth whose rule has a name of the test's own, and so has its sessions.
 func limited(t *testing.T, rule string) string {
-	return jwtToken + fmt.Sprintf("allow %q {\n%s\n}\n", t.Name(), rule)
+	return jwtToken + fmt.Sprintf("allow %q {\n%s\n}\n", own(t), rule)
 }
 
 func TestSessions(t *testing.T) {
@@ -168,7 +177,7 @@ func TestADenialForTooManySessionsSaysSo(t *testing.T) {
 	bed.Do(t, tell("event=open&session=1&server="+aServer(t), 0))
 	bed.Do(t, tell("event=open&session=2&server="+aServer(t), 0))
 	lines := bed.Logs.Lines(t, "stream denied")
-	if len(lines) != 1 || lines[0]["reason"] != "denied" || lines[0]["rule"] != t.Name() || lines[0]["detail"] != "there are 1 sessions per stream already" {
+	if len(lines) != 1 || lines[0]["reason"] != "denied" || lines[0]["rule"] != own(t) || lines[0]["detail"] != "there are 1 sessions per stream already" {
 		t.Errorf("%v", lines)
 	}
 }
@@ -295,29 +304,29 @@ func TestWithSeveralCaddysACloseIsUnderstoodFromWhatItSays(t *testing.T) {
 }
 
 func TestIcecastsListenersAndSources(t *testing.T) {
-	rule := fmt.Sprintf("allow %q {\nmax_sessions 1 per ip\n}\n", t.Name())
+	rule := fmt.Sprintf("allow %q {\nmax_sessions 1 per ip\n}\n", own(t))
 	bed := testbed.New(t, site(handle("/", "icecast", rule)))
 	add := func(client string) *http.Request {
-		return without("/", "/jazz", map[string]string{"client": client, "server": t.Name()})
+		return without("/", "/jazz", map[string]string{"client": client, "server": own(t)})
 	}
 	allowedIcecast(t, bed.Do(t, add("1")))
 	denied(t, bed.Do(t, add("2")), 403)
-	allowed(t, bed.Do(t, icecast("/", "action", "listener_remove", "server", t.Name(), "port", "8000", "client", "1", "mount", "/jazz?x=1", "duration", "7")))
+	allowed(t, bed.Do(t, icecast("/", "action", "listener_remove", "server", own(t), "port", "8000", "client", "1", "mount", "/jazz?x=1", "duration", "7")))
 	allowedIcecast(t, bed.Do(t, add("3")))
 
 	// Its metadata is asked about in the same words, and is no session: of no mount that is not live, and none of another's.
 	metadata := func(mount string) *http.Request {
-		return icecast("/", "action", "stream_auth", "server", t.Name(), "port", "8000", "mount", mount, "ip", "192.0.2.9", "user", "dj", "pass", "x", "admin", "1")
+		return icecast("/", "action", "stream_auth", "server", own(t), "port", "8000", "mount", mount, "ip", "192.0.2.9", "user", "dj", "pass", "x", "admin", "1")
 	}
 	allowedIcecast(t, bed.Do(t, metadata("/c")))
 	source := func(mount string) *http.Request {
-		return icecast("/", "action", "stream_auth", "server", t.Name(), "port", "8000", "mount", mount, "ip", "192.0.2.9", "user", "dj", "pass", "x")
+		return icecast("/", "action", "stream_auth", "server", own(t), "port", "8000", "mount", mount, "ip", "192.0.2.9", "user", "dj", "pass", "x")
 	}
 	allowedIcecast(t, bed.Do(t, source("/a")))
 	denied(t, bed.Do(t, source("/b")), 403)
 	allowedIcecast(t, bed.Do(t, metadata("/a")))
 	allowedIcecast(t, bed.Do(t, metadata("/b")))
 	denied(t, bed.Do(t, source("/b")), 403)
-	allowed(t, bed.Do(t, icecast("/", "action", "mount_remove", "server", t.Name(), "port", "8000", "mount", "/a")))
+	allowed(t, bed.Do(t, icecast("/", "action", "mount_remove", "server", own(t), "port", "8000", "mount", "/a")))
 	allowedIcecast(t, bed.Do(t, source("/b")))
 }

@@ -12,7 +12,7 @@ import (
 // Each server's own words for the beginning and the end of a session move the count: one player at a time, the same one
 // asked about twice is still one, and when it has gone the next may come.
 func TestSessionsOfEveryServer(t *testing.T) {
-	const single = "allow {\nmode play\nmax_sessions 1 per stream\n}"
+	single := fmt.Sprintf("allow %q {\nmode play\nmax_sessions 1 per stream\n}", own(t))
 	bed := testbed.New(t, site(
 		handle("/nginx", "nginx_rtmp", single)+handle("/srs", "srs", single)+handle("/oven", "ovenmediaengine", single)+
 			handle("/zlm/*", "zlmediakit", single)+handle("/node", "node_media_server", single)))
@@ -96,7 +96,7 @@ func TestSessionsOfEveryServer(t *testing.T) {
 
 // Some hooks tell the end of a session and not whether it was one of a publisher or of a player: it was either.
 func TestAnEndWithoutAModeEndsTheSession(t *testing.T) {
-	const single = "allow {\nmax_sessions 1 per ip\n}"
+	single := fmt.Sprintf("allow %q {\nmax_sessions 1 per ip\n}", own(t))
 	bed := testbed.New(t, site(handle("/nginx", "nginx_rtmp", single)+handle("/srs", "srs", single)+handle("/zlm/*", "zlmediakit", single)))
 	nginx := func(client int, call, fields string) *http.Request {
 		return hook("/nginx", "application/x-www-form-urlencoded", fmt.Sprintf(
@@ -150,7 +150,7 @@ func TestAnEndWithoutAModeEndsTheSession(t *testing.T) {
 
 // Of a session that the server never ends, a lease does. Asked about again it is the same; without a name it is none.
 func TestSessionsOfServersThatNeverEndThem(t *testing.T) {
-	const single = "allow {\nmax_sessions 1 per stream 2h\n}"
+	single := fmt.Sprintf("allow %q {\nmax_sessions 1 per stream 2h\n}", own(t))
 	bed := testbed.New(t, site(handle("/radio", "radiomast", single)+handle("/mediamtx", "mediamtx", single)))
 	radio := func(client string) *http.Request {
 		return without("/radio", "/of-servers-that-never-end", map[string]string{"client": client})

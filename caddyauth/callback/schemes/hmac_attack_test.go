@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -134,16 +135,17 @@ func TestAttacksOnHMAC(t *testing.T) {
 	})
 	t.Run("hm-id-replay", func(t *testing.T) {
 		bed := gate(t, "standard_webhooks {\nsecret "+swSecret+"\n}")
-		sig := swSign(swSecret, "msg_replayed", swTime, swBody)
-		want(t, bed.Do(t, swPost("msg_replayed", swTime, sig, swBody)), swBody, 200)
-		want(t, bed.Do(t, swPost("msg_replayed", swTime, sig, swBody)), swBody, 409)
+		id, once := "msg_"+rand.Text(), rand.Text() // ids outlive a test
+		sig := swSign(swSecret, id, swTime, swBody)
+		want(t, bed.Do(t, swPost(id, swTime, sig, swBody)), swBody, 200)
+		want(t, bed.Do(t, swPost(id, swTime, sig, swBody)), swBody, 409)
 		want(t, bed.Do(t, swPost("msg_renamed", swTime, sig, swBody)), swBody, 401)
 		// A sender without ids or a clock, whose message is known by what was signed, however its signature is spelt.
 		bed = gate(t, "hmac {\nsecret replay-secret\nheader Sig\n}\nreplay {\nwindow 1h\n}")
-		mac := hex.EncodeToString(macOf([]byte("replay-secret"), "once"))
-		want(t, bed.Do(t, post("once", time.Now(), "Sig", mac)), "once", 200)
-		want(t, bed.Do(t, post("once", time.Now(), "Sig", mac)), "once", 409)
-		want(t, bed.Do(t, post("once", time.Now(), "Sig", strings.ToUpper(mac))), "once", 409)
+		mac := hex.EncodeToString(macOf([]byte("replay-secret"), once))
+		want(t, bed.Do(t, post(once, time.Now(), "Sig", mac)), once, 200)
+		want(t, bed.Do(t, post(once, time.Now(), "Sig", mac)), once, 409)
+		want(t, bed.Do(t, post(once, time.Now(), "Sig", strings.ToUpper(mac))), once, 409)
 	})
 	t.Run("hm-sig-hex-case", func(t *testing.T) {
 		// The generic scheme compares decoded bytes, and GitHub's own accepts the one spelling that GitHub has.

@@ -1,6 +1,7 @@
 package schemes_test
 
 import (
+	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
 	"fmt"
@@ -166,6 +167,7 @@ func TestOAuth2TheIdOfATokenIsNoMessages(t *testing.T) {
 	i := newIssuer(t, "")
 	access := i.token(t, map[string]any{"jti": "access-1"})
 	const secret = "a-message-secret-0123456789abcdef"
+	first, second := rand.Text(), rand.Text() // ids outlive a test
 	bed := testbed.New(t, `http:// {
 		callback_auth {
 			oauth2 {
@@ -192,13 +194,13 @@ func TestOAuth2TheIdOfATokenIsNoMessages(t *testing.T) {
 		r.Header.Set("X-Message", testbed.HS256(t, secret, nil, claims))
 		return bed.Do(t, r)
 	}
-	expect(t, send("m1"), 200)
-	result := send("m2")
+	expect(t, send(first), 200)
+	result := send(second)
 	expect(t, result, 200)
-	if got := result.Received[0].Header.Get("X-Id"); got != "m2" {
+	if got := result.Received[0].Header.Get("X-Id"); got != second {
 		t.Errorf("id %q; want the message's", got)
 	}
-	expect(t, send("m2"), 409)
+	expect(t, send(second), 409)
 	expect(t, send(nil), 401) // the token's id does not stand in for the message's
 
 	t.Run("nor where no message has one", func(t *testing.T) {

@@ -1,6 +1,7 @@
 package schemes_test
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"maps"
 	"net/http"
@@ -175,10 +176,11 @@ http:// {
 	}
 	respond "{http.callback_auth.claim.application_id}|{http.callback_auth.claim.n}|{http.callback_auth.claim.none}|{http.callback_auth.id}"
 }`)
-	claims := testbed.VonageClaims(vonageEvent, map[string]any{"n": 5, "jti": "an-id"})
+	id := rand.Text()
+	claims := testbed.VonageClaims(vonageEvent, map[string]any{"n": 5, "jti": id})
 	r := testbed.Vonage(t, vonageEvent, nil)
 	r.Header.Set("Authorization", "Bearer "+testbed.HS256(t, testbed.Secret, nil, maps.Clone(claims)))
-	if got := bed.Do(t, r).Body; got != "11111111-2222-3333-4444-555555555555|5||an-id" {
+	if got := bed.Do(t, r).Body; got != "11111111-2222-3333-4444-555555555555|5||"+id {
 		t.Errorf("placeholders are %q", got)
 	}
 }
