@@ -24,25 +24,29 @@ type Dialect interface {
 	// this server puts it, and never lets what a client chose stand for what the server says.
 	Decode(r *http.Request, body []byte) (*Request, error)
 
-	// Encode answers the server. q is nil where Decode failed; with `report_only`, even that is answered as allowed. Notifications (Close, Notice) come with a decision that
-	// allows, and are answered as the server expects. On a decision that does not allow, nothing may be written that
-	// any version of the server could take for an allowance; headers that could, and that an earlier handler set, are
-	// removed. The answer is held back until Encode returns: on an error, nothing of it is sent.
+	// Encode answers the server. q is nil where Decode failed; with `report_only`, even that is answered as allowed.
+	// Notifications (Close, Notice) come with a decision that allows, and are answered as the server expects. On a
+	// decision that does not allow, nothing may be written that any version of the server could take for an allowance;
+	// headers that could, and that an earlier handler set, are removed. The answer is held back until Encode returns: on
+	// an error, nothing of it is sent.
 	Encode(w http.ResponseWriter, q *Request, d Decision) error
 }
 
 // OptionParser is a Dialect with options of its own in the Caddyfile's block.
+//
+// EXPERIMENTAL: Subject to change or removal.
 type OptionParser interface {
 	// ParseOption reads one line of the block, whose first word is d.Val(). known is false where that is none of its own;
 	// then nothing of the line has been read.
 	ParseOption(d *caddyfile.Dispenser) (known bool, err error)
 }
 
-// Checker is a Dialect whose options can be told to be no whole once its block was read.
+// Checker is a Dialect that can tell, once its block in the Caddyfile was read, that its options could never hold: one is
+// missing, or two exclude each other. The error then names the line.
 //
 // EXPERIMENTAL: Subject to change or removal.
 type Checker interface {
-	// Check gives what is wrong. It looks at nothing that a placeholder stands for.
+	// Check returns an error that holds no secret. It looks at nothing that a placeholder stands for.
 	Check() error
 }
 

@@ -15,8 +15,8 @@ const mediaMTXClaim = "mediamtx_permissions"
 var mediaMTXModes = map[string]Mode{"publish": Publish, "read": Play, "playback": Play}
 
 // checkMediaMTX holds the permissions of a token against the stream of q, and its action where MediaMTX asks, to which
-// reading and playing back are two things; else its mode. A permission without a path is good for every one. One whose path is a regular expression (`~…`) makes the token not valid: what it would match is for
-// MediaMTX to say.
+// reading and playing back are two things; else its mode. A permission without a path is good for every one. One whose
+// path is a regular expression (`~…`) makes the token not valid: what it would match is for MediaMTX to say.
 func checkMediaMTX(q *Request, claims strictjson.Value) error {
 	value, ok := claims.Get(mediaMTXClaim)
 	if !ok {
