@@ -125,7 +125,7 @@ func TestATimeLimitEndsTheLeaseOfNoSource(t *testing.T) {
 }
 
 func redisStore(server *miniredis.Miniredis) string {
-	return fmt.Sprintf("{\ncaddyauth {\nstore redis redis://%s\n}\n}\n", server.Addr())
+	return fmt.Sprintf("{\ncaddyauth {\nstore redis redis://%s {\ntimeout 5s\n}\n}\n}\n", server.Addr())
 }
 
 // at is the request at a time after now.
