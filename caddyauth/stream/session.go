@@ -238,9 +238,9 @@ func (p *policy) begin(ctx context.Context, q *Request, now time.Time) {
 	}
 }
 
-// extend has a session count for so long from now.
+// extend has a session count for so long from now, even when the client is gone.
 func (p *policy) extend(ctx context.Context, s *session, lease time.Duration) {
-	if _, err := p.store.Acquire(ctx, s.group, s.key, s.limit, lease); err != nil {
+	if _, err := p.store.Acquire(context.WithoutCancel(ctx), s.group, s.key, s.limit, lease); err != nil {
 		p.logger.Error("the store of sessions failed: one counts for longer or shorter than it lasts", zap.String("dialect", p.dialect), zap.Error(err))
 	}
 }

@@ -112,6 +112,24 @@ func TestASourceOfAMountInUse(t *testing.T) {
 	}
 }
 
+// A notification counts though who sent it does not wait for the answer.
+func TestTheEndOfASourceCountsThoughIcecastDoesNotWait(t *testing.T) {
+	server := miniredis.RunT(t)
+	bed := testbed.New(t, redisStore(server)+site(handle("/", "icecast", "allow {\nuser dj p\nmax_sessions 1 per user\n}\n")))
+	tell := func(action, mount string, after time.Duration) *http.Request {
+		server.SetTime(now.Add(after))
+		return at(icecast("/", "action", action, "server", own(t), "port", "8000", "mount", mount, "ip", "192.0.2.9", "user", "dj", "pass", "p"), after)
+	}
+	allowedIcecast(t, bed.Do(t, tell("stream_auth", "/a", 0)))
+	bed.Do(t, tell("mount_add", "/a", 0))
+	allowedIcecast(t, bed.Do(t, tell("stream_auth", "/a", 0)))
+	ended := tell("mount_remove", "/a", 0)
+	gone, leave := context.WithCancel(ended.Context())
+	leave()
+	bed.Do(t, ended.WithContext(gone))
+	allowedIcecast(t, bed.Do(t, tell("stream_auth", "/b", 16*time.Second)))
+}
+
 // Icecast drops no source by a time limit: it counts for as long as it is there.
 func TestATimeLimitEndsTheLeaseOfNoSource(t *testing.T) {
 	server := miniredis.RunT(t)
