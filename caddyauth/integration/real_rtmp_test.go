@@ -293,7 +293,7 @@ type asked struct {
 // startHooks listens for a media server's hooks. action finds in a body what is asked.
 func startHooks(t *testing.T, caddyfile string, action func(body []byte) string) *hooks {
 	t.Helper()
-	h := &hooks{gate: testbed.New(t, caddyfile), asked: make(chan asked, 1000)}
+	h := &hooks{gate: testbed.Run(t, caddyfile), asked: make(chan asked, 1000)}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -342,19 +342,24 @@ func (h *hooks) expectAny(t *testing.T, action string, statuses ...int) asked {
 	}
 }
 
+// answers are kinds of hooks, and the statuses that each may have.
+type answers map[string][]int
+
 // expectEach waits for a hook of each of these kinds, in whatever order they come.
-func (h *hooks) expectEach(t *testing.T, status int, actions ...string) {
+func (h *hooks) expectEach(t *testing.T, wanted answers) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	for len(actions) > 0 {
+	var seen []string
+	for len(wanted) > 0 {
 		select {
 		case call := <-h.asked:
-			if i := slices.Index(actions, call.action); i >= 0 && call.status == status {
-				actions = slices.Delete(actions, i, i+1)
+			if slices.Contains(wanted[call.action], call.status) {
+				delete(wanted, call.action)
 			}
+			seen = append(seen, fmt.Sprintf("%s %d", call.action, call.status))
 		case <-ctx.Done():
-			t.Fatalf("never asked for %v with the answer %d", actions, status)
+			t.Fatalf("never asked for %v; asked: %s", wanted, strings.Join(seen, ", "))
 		}
 	}
 }
