@@ -125,6 +125,7 @@ func TestHMACConfigurationsThatPretendAreRefused(t *testing.T) {
 		good + "payload {timestamp}{body}",              // and there is none
 		good + "id header I",                            // that is not in the payload
 		good + "payload {id}{body}",                     // and there is none
+		good + "id header I\npayload {id}{body}",        // whose end nobody knows
 		good + "payload {body}{nonce}",                  // an unknown word
 		good + "payload text",                           // without a word
 		good + "payload {http.request.uri.query}{body}", // a placeholder, and no word

@@ -96,7 +96,18 @@ func (s *Scheme) checkID() error {
 	case !signed:
 		return errors.New("the id is not in the payload: without {id} nobody signed it")
 	}
+	for i, p := range s.parts[1:] {
+		if before := s.parts[i]; p.word == wordID && before.isBody() || before.word == wordID && p.isBody() {
+			// A genuine message would hold as another, with a piece of its id in its body, and be no replay.
+			return errors.New("nothing parts {id} from the body: where the one ends and the other begins, nobody signed")
+		}
+	}
 	return checkHeader("id header", s.spec.ID)
+}
+
+// isBody reports whether p is made of the body's own bytes.
+func (p part) isBody() bool {
+	return p.word == wordBody || p.word == wordFormSorted || p.word == wordURLFormSorted
 }
 
 func checkHeader(what, name string) error {
