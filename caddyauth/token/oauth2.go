@@ -198,7 +198,7 @@ func (o *OAuth2) Verify(ctx context.Context, presented string, now time.Time) (*
 	if err != nil {
 		return t, err
 	}
-	if isOther(t, granted) {
+	if isIDOrRefreshToken(t, granted) {
 		return t, verdict.Errorf(verdict.BadClaim, "an ID token or a refresh token is not an access token")
 	}
 	for _, scope := range o.scopes {
@@ -218,11 +218,11 @@ func (o *OAuth2) checkSigned(ctx context.Context, presented string, now time.Tim
 	return t, scopes(t.Claims), nil
 }
 
-// isOther reports whether a token is another than an access token: an ID token, which tells a client who has logged in
+// isIDOrRefreshToken reports whether a token is no access token: an ID token, which tells a client who has logged in
 // rather than us what the client may do, holds on its way through browsers and must open nothing (RFC 9068 §5), or a
 // refresh token, which is for the authorization server alone (RFC 6749 §1.5) and which that calls active too. Those typed
 // at+jwt are neither; old issuers put a nonce into access tokens too, but always with a scope.
-func isOther(t *jose.Token, granted []string) bool {
+func isIDOrRefreshToken(t *jose.Token, granted []string) bool {
 	if typ := strings.ToLower(t.Type); strings.TrimPrefix(typ, "application/") == accessToken {
 		return false
 	}

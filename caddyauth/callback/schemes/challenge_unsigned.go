@@ -104,7 +104,8 @@ func askMeta(s *Sender, q *callback.Request) (callback.Verdict, bool) {
 // dailyTest is the body that Daily sends, signed or not, when a webhook is made.
 const dailyTest = `{"test":"test"}`
 
-// askDaily acknowledges Daily's test where it is not signed; signedDaily, where it is. Nothing is learned from the answer, and nothing is passed on.
+// askDaily acknowledges Daily's test where it is not signed; signedDaily, where it is. Nothing is learned from the answer,
+// and nothing is passed on.
 func askDaily(s *Sender, q *callback.Request) (callback.Verdict, bool) {
 	if q.Method != http.MethodPost || q.HTTP.ContentLength != int64(len(dailyTest)) ||
 		len(q.HTTP.Header.Values(s.row.spec.Header)) > 0 {
