@@ -122,8 +122,10 @@ func (b *bench) start(ctx context.Context, k kind) (*subject, error) {
 	file := filepath.Join(b.scratch, strconv.Itoa(len(b.running)))
 	var text string
 	if k == haproxyPlain || k == haproxyCheck {
-		// The whole body has to fit into a buffer to be checked.
-		text = "global\n\ttune.bufsize 131072\ndefaults\n\tmode http\n\ttimeout client 30s\n\ttimeout connect 5s\n\ttimeout server 30s\n" +
+		if b.large { // the whole body has to fit into a buffer to be checked; with small bodies such buffers only cost
+			text = "global\n\ttune.bufsize 131072\n"
+		}
+		text += "defaults\n\tmode http\n\ttimeout client 30s\n\ttimeout connect 5s\n\ttimeout server 30s\n" +
 			"frontend site\n\tbind " + s.addr + "\n"
 		if k == haproxyCheck {
 			text += checks
