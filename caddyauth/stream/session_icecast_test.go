@@ -112,6 +112,37 @@ func TestASourceOfAMountInUse(t *testing.T) {
 	}
 }
 
+// An allowance that does not reach Icecast takes back what it opened, and nothing of what is on the air there.
+func TestAnAnswerThatIcecastDoesNotHearLeavesWhoIsOnTheAir(t *testing.T) {
+	for _, test := range []struct {
+		name, who  string
+		alice, bob int // at another mount, then
+	}{
+		{"that of its own user, who counts on", "alice", 403, 200},
+		{"that of another, who does not", "bob", 403, 200},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bed := testbed.New(t, site(handle("/", "icecast", fmt.Sprintf("allow %q {\nmode publish\nuser alice p\nuser bob p\nmax_sessions 1 per user\n}\n", own(t)))))
+			tell := func(action, who, mount string) *http.Request {
+				return at(icecast("/", "action", action, "server", own(t), "port", "8000", "mount", mount, "ip", "192.0.2.9", "user", who, "pass", "p"), 0)
+			}
+			allowedIcecast(t, bed.Do(t, tell("stream_auth", "alice", "/a")))
+			bed.Do(t, tell("mount_add", "alice", "/a"))
+			bed.Unheard(tell("stream_auth", test.who, "/a"))
+			if got := bed.Status(tell("stream_auth", "alice", "/b")); got != test.alice {
+				t.Errorf("alice, who is on the air, at another mount: %d, should be %d", got, test.alice)
+			}
+			if got := bed.Status(tell("stream_auth", "bob", "/c")); got != test.bob {
+				t.Errorf("bob at another mount: %d, should be %d", got, test.bob)
+			}
+			bed.Do(t, tell("mount_remove", "alice", "/a"))
+			if got := bed.Status(tell("stream_auth", "alice", "/b")); got != 200 {
+				t.Errorf("alice at another mount after the end: %d", got)
+			}
+		})
+	}
+}
+
 // A notification counts though who sent it does not wait for the answer.
 func TestTheEndOfASourceCountsThoughIcecastDoesNotWait(t *testing.T) {
 	server := miniredis.RunT(t)

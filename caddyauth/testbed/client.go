@@ -87,6 +87,28 @@ func (b *Bed) Status(r *http.Request) int {
 	return recorder.Code
 }
 
+// Unheard sends one request to a Bed without a socket, whose client is gone by the time it is answered.
+func (b *Bed) Unheard(r *http.Request) {
+	ctx, leave := context.WithCancel(r.Context())
+	b.handler.ServeHTTP(unheard{httptest.NewRecorder(), leave}, r.WithContext(ctx))
+	leave()
+}
+
+// unheard is an answer that nobody reads.
+type unheard struct {
+	http.ResponseWriter
+	leave func()
+}
+
+// WriteHeader has the client go away.
+func (u unheard) WriteHeader(int) { u.leave() }
+
+// Write fails, as on a connection that is closed.
+func (u unheard) Write([]byte) (int, error) {
+	u.leave()
+	return 0, net.ErrClosed
+}
+
 func (b *Bed) result(t testing.TB, response *http.Response) Result {
 	t.Helper()
 	defer func() { _ = response.Body.Close() }()
