@@ -179,6 +179,33 @@ func TestExplainSaysWhatWouldBeDecidedAndCallsNobody(t *testing.T) {
 	}
 }
 
+// What one server of a configuration does to the request before it finds that the request is none of its own, the next does
+// not see.
+func TestExplainAsksEachServerAboutTheRequestAsItCame(t *testing.T) {
+	config := write(t, `
+http://hooks.example.com:8001 {
+	rewrite * /elsewhere
+	request_header -Authorization
+	respond "no hook"
+}
+http://hooks.example.com:8002 {
+	handle /vonage {
+		callback_auth vonage {
+			secret `+testbed.Secret+`
+		}
+		respond ok
+	}
+}
+`)
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	token := testbed.HS256(t, testbed.Secret, nil, testbed.VonageClaims(body, map[string]any{"iat": now.Unix()}))
+	request := "POST /vonage HTTP/1.1\r\nHost: hooks.example.com\r\nAuthorization: Bearer " + token + "\r\n\r\n" + body
+	out, err := execute(t, command.ExplainCommand(), request, "--config", config, "--at", now.Format(time.RFC3339))
+	if err != nil || !strings.Contains(out, "=> allow: ok") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestExplainSaysWhatIsWrong(t *testing.T) {
 	config := write(t, strings.NewReplacer("RECEIVER", "127.0.0.1:1", "REDIS", "127.0.0.1:1", "RULES", "").Replace(explained))
 	for name, tc := range map[string]struct {
