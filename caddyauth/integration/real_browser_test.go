@@ -130,7 +130,7 @@ func TestRealBrowserShowsDecisionsAsTheyCome(t *testing.T) {
 	send("/callback", "browser-test-key-0123456789abcdef", "{}")
 	b.until("a paused list stands still, and says so", rows+`return rows.split('---').length === 6 && document.querySelector('#count').innerText.includes('1 more')`)
 
-	b.until("the figures and the plot", `return Number(document.querySelector('#figure-requests').innerText) >= 6 && document.querySelectorAll('#plot .refused').length > 0
+	b.until("the figures and the plot", `return Number(document.querySelector('#figure-requests').innerText.replaceAll(',', '')) >= 6 && document.querySelectorAll('#plot .refused').length > 0
 		&& /of them refused/.test(document.querySelector('#plot').getAttribute('aria-label'))`)
 	b.until("secrets and stores", `return document.querySelector('#secrets').textContent.includes('front-door') && document.querySelector('#health').textContent.includes('memory')`)
 	for _, width := range []int{320, 390, 719, 720, 839, 840, 1179, 1180, 1440} {

@@ -88,6 +88,7 @@ func (i *issuer) site(mark string) string {
 			introspection ISSUER/introspect {
 				client_id gate
 				client_secret a-client-secret-0123456789abcdef
+				cache 1h
 			}
 		}
 		respond MARK
