@@ -34,6 +34,7 @@ var realPackages = map[string]string{
 	"retell":            "retell-sdk",
 	"sendgrid":          "@sendgrid/eventwebhook",
 	"shopify":           "@shopify/shopify-api",
+	"shopify_events":    "@shopify/shopify-api",
 	"slack":             "@slack/bolt",
 	"square":            "square",
 	"standard_webhooks": "standardwebhooks",
@@ -117,8 +118,11 @@ func TestRealPackagesAgreeWithUs(t *testing.T) {
 }
 
 func moduleOf(sender string) string {
-	if sender == "svix" {
+	switch sender {
+	case "svix":
 		return "standard_webhooks"
+	case "shopify_events":
+		return "shopify"
 	}
 	return sender
 }
@@ -155,8 +159,11 @@ func realCases(t *testing.T, sender, contentType string, now time.Time) []realCa
 	}
 	for name := range r.Header {
 		lower := strings.ToLower(name)
-		if sender == "svix" {
+		switch sender {
+		case "svix":
 			lower = strings.Replace(lower, "webhook-", "svix-", 1)
+		case "shopify_events":
+			lower = strings.TrimPrefix(lower, "x-")
 		}
 		c.Headers[lower] = r.Header.Get(name)
 	}

@@ -214,8 +214,8 @@ var senders = map[string]row{
 		source: "https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features", checked: "2026-11",
 	},
 	"shopify": {
-		spec:   bodySpec("X-Shopify-Hmac-Sha256", "", signature.Base64),
-		source: "https://shopify.dev/docs/apps/build/webhooks/subscribe/https", checked: "2026-11",
+		spec:   shopify(),
+		source: "https://shopify.dev/docs/apps/build/webhooks/verify-deliveries", checked: "2026-11",
 	},
 	"slack": {
 		spec:   timed(bodySpec("X-Slack-Signature", "v0=", signature.HexLower), "X-Slack-Request-Timestamp", "v0:{timestamp}:{body}"),
@@ -224,6 +224,7 @@ var senders = map[string]row{
 	},
 	"square": {
 		spec:   withPayload(bodySpec("X-Square-Hmacsha256-Signature", "", signature.Base64), "{url}{body}"),
+		unread: []string{"X-Square-Signature"},
 		source: "https://developer.squareup.com/docs/webhooks/step3validate", checked: "2026-11",
 	},
 	"standard_webhooks": {
@@ -290,6 +291,13 @@ func plivo(header, payload string, bodyUnsigned bool) signature.Spec {
 		Algorithm: signature.HMACSHA256, Key: signature.TextKey,
 		Payload: payload, ID: header + "-Nonce", BodyUnsigned: bodyUnsigned,
 	}
+}
+
+// shopify signs webhooks under the older name and Events under the newer one.
+func shopify() signature.Spec {
+	spec := bodySpec("X-Shopify-Hmac-Sha256", "", signature.Base64)
+	spec.Also = "Shopify-Hmac-Sha256"
+	return spec
 }
 
 // twitch signs id and time without anything between them.

@@ -150,8 +150,8 @@ func (SendGrid) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Shopify accepts Shopify's webhooks: an HMAC-SHA256 of the body, by the app's client secret. It signs no clock: see
-// `replay`.
+// Shopify accepts Shopify's webhooks and Events: an HMAC-SHA256 of the body, by the app's client secret. It signs no
+// clock: see `replay`.
 type Shopify struct{ Sender }
 
 // CaddyModule returns the Caddy module information.

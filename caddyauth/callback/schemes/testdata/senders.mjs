@@ -125,6 +125,15 @@ const senders = {
 			return (await shopify.webhooks.validate({ rawBody: r.body, rawRequest: { method: r.method, url: "/cb", headers: { ...r.headers, ...unsigned } } })).valid;
 		},
 	},
+	shopify_events: {
+		verify: async (r) => {
+			await load("@shopify/shopify-api/adapters/node");
+			const { shopifyApi } = await load("@shopify/shopify-api");
+			const shopify = shopifyApi({ apiKey: "x", apiSecretKey: r.secret, hostName: "hooks.example.com", apiVersion: "2026-01", isEmbeddedApp: false });
+			const unsigned = { "shopify-topic": "orders/create", "shopify-api-version": "unstable", "shopify-shop-domain": "a.myshopify.com", "shopify-webhook-id": "1", "shopify-event-id": "2" };
+			return (await shopify.webhooks.validate({ rawBody: r.body, rawRequest: { method: r.method, url: "/cb", headers: { ...r.headers, ...unsigned } } })).valid;
+		},
+	},
 	slack: {
 		verify: async (r) => {
 			const { isValidSlackRequest } = require(process.cwd() + "/node_modules/@slack/bolt/dist/receivers/verify-request.js");

@@ -1,0 +1,102 @@
+package schemes
+
+import (
+	"crypto/hmac"
+	"crypto/md5" //nolint:gosec // what Sinch signs
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyauth/callbacks/caddyauth/verdict"
+)
+
+const liveSecret = "0123456789abcdef0123456789abcdef"
+
+func base64SHA1(signed string) string {
+	mac := hmac.New(sha1.New, []byte(liveSecret))
+	mac.Write([]byte(signed))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+func base64SHA256(signed string) string {
+	mac := hmac.New(sha256.New, []byte(liveSecret))
+	mac.Write([]byte(signed))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// Shopify's Events come under `Shopify-Hmac-Sha256`, which its own libraries prefer to the older name where both stand.
+func TestShopifySignsUnderTwoNames(t *testing.T) {
+	s := mustLoad(t, "shopify", "secret "+liveSecret)
+	right, wrong := base64SHA256(senderBody), base64SHA256(senderBody+" ")
+	for _, test := range []struct {
+		what, older, newer string
+		want               verdict.Reason
+	}{
+		{"the older name", right, "", verdict.OK},
+		{"the newer name", "", right, verdict.OK},
+		{"both", right, right, verdict.OK},
+		{"another body's, under the newer name", "", wrong, verdict.BadSignature},
+		{"neither", "", "", verdict.Missing},
+	} {
+		r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+		if test.older != "" {
+			r.Header.Set("X-Shopify-Hmac-Sha256", test.older)
+		}
+		if test.newer != "" {
+			r.Header.Set("Shopify-Hmac-Sha256", test.newer)
+		}
+		if got := send(s, r, senderBody, senderNow); got.Reason != test.want {
+			t.Errorf("%s: %s (%s), want %s", test.what, got.Reason, got.Detail, test.want)
+		}
+	}
+	if places := s.Traits().Places; len(places) != 2 || places[1].Header != "Shopify-Hmac-Sha256" {
+		t.Errorf("strip_credentials leaves the newer name: %v", places)
+	}
+}
+
+// Square still sends its SHA-1 signature beside the newer one: nobody looks at it, and strip_credentials takes it away.
+func TestSquaresOlderSignatureIsNotLookedAt(t *testing.T) {
+	s := mustLoad(t, "square", "secret "+liveSecret)
+	r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+	r.Header.Set("X-Square-Signature", base64SHA1("https://hooks.example.com/cb"+senderBody))
+	if got := send(s, r, senderBody, senderNow); got.Reason != verdict.Missing {
+		t.Errorf("the SHA-1 signature alone: %s", got.Reason)
+	}
+	if places := s.Traits().Places; len(places) != 2 || places[1].Header != "X-Square-Signature" {
+		t.Errorf("strip_credentials leaves the SHA-1 signature: %v", places)
+	}
+}
+
+// Live requests have more than the documented examples: a time to seven digits, an auth-scheme in another case, a charset,
+// the offset of the media server's own time zone.
+func TestLiveSpellingsOfTimesAndHeadersPass(t *testing.T) {
+	at := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	sum := md5.Sum([]byte(senderBody)) //nolint:gosec // what Sinch signs
+	const admission = `{"client":{"address":"192.0.2.7","port":29291},"request":{"direction":"incoming","protocol":"rtmp","status":"opening","time":"2026-11-29T21:00:01.042+09:00","url":"rtmp://example.com/app/stream"}}`
+	ome := strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(base64SHA1(admission)), "=")
+	for _, test := range []struct {
+		sender, option, path, body string
+		header                     http.Header
+	}{
+		{"sinch", "account app-key " + base64.StdEncoding.EncodeToString([]byte(liveSecret)), "/cb", senderBody, http.Header{
+			"Content-Type": {"application/json; charset=utf-8"},
+			"X-Timestamp":  {"2026-11-29T12:00:01.9372196Z"},
+			"Authorization": {"Application app-key:" + base64SHA256("POST\n"+base64.StdEncoding.EncodeToString(sum[:])+
+				"\napplication/json; charset=utf-8\nx-timestamp:2026-11-29T12:00:01.9372196Z\n/cb")},
+		}},
+		{"ovenmediaengine", "secret " + liveSecret, "/cb", admission, http.Header{"X-Ome-Signature": {ome}}},
+	} {
+		r := httptest.NewRequest("POST", "https://hooks.example.com"+test.path, nil)
+		for name, values := range test.header {
+			r.Header[name] = values
+		}
+		if got := send(mustLoad(t, test.sender, test.option), r, test.body, at); !got.OK() {
+			t.Errorf("%s: %s (%s)", test.sender, got.Reason, got.Detail)
+		}
+	}
+}
