@@ -137,7 +137,13 @@ func (s *Sender) Verify(q *callback.Request) callback.Verdict {
 }
 
 func (s *Sender) verify(v *signature.Verifier, q *callback.Request) callback.Verdict {
-	pending, err := v.Begin(signedMessage(v.Scheme, q), q.Now)
+	m := signedMessage(v.Scheme, q)
+	if s.row.spell != nil {
+		for _, address := range m.URLs {
+			m.URLs = append(m.URLs, s.row.spell(address, q.Upgrade)...)
+		}
+	}
+	pending, err := v.Begin(m, q.Now)
 	if err != nil {
 		return callback.Refuse(err)
 	}

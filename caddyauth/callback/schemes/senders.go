@@ -18,6 +18,9 @@ type row struct {
 	// unread are headers with further credentials of the sender's, of an older or a newer kind, that are not looked at.
 	unread []string
 
+	// spell gives further spellings under which the sender may have signed a URL that was called in this one.
+	spell func(address string, handshake bool) []string
+
 	// clock is the timestamp of senders that put it into the body.
 	clock bodyClock
 
@@ -241,6 +244,7 @@ var senders = map[string]row{
 	},
 	"twilio": {
 		spec:   withAlgorithm(withPayload(bodySpec("X-Twilio-Signature", "", signature.Base64), "{url}{form_sorted}"), signature.HMACSHA1, signature.TextKey),
+		spell:  twilioSpellings,
 		source: "https://www.twilio.com/docs/usage/security", checked: "2026-11",
 	},
 	"twitch": {

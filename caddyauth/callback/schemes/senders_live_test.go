@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/verdict"
 )
 
@@ -69,6 +70,64 @@ func TestSquaresOlderSignatureIsNotLookedAt(t *testing.T) {
 	}
 	if places := s.Traits().Places; len(places) != 2 || places[1].Header != "X-Square-Signature" {
 		t.Errorf("strip_credentials leaves the SHA-1 signature: %v", places)
+	}
+}
+
+// Twilio escapes the apostrophe of a query, or does not, in what it signs and in what it calls, each on its own.
+func TestTwiliosApostropheMayBeEscaped(t *testing.T) {
+	s := mustLoad(t, "twilio", "secret "+liveSecret)
+	const host = "https://hooks.example.com"
+	for _, test := range []struct {
+		signed, called string
+		want           verdict.Reason
+	}{
+		{"/cb?Body=It's+on", "/cb?Body=It's+on", verdict.OK},
+		{"/cb?Body=It's+on", "/cb?Body=It%27s+on", verdict.OK},
+		{"/cb?Body=It%27s+on", "/cb?Body=It's+on", verdict.OK},
+		{"/cb?Body=It%27s+on", "/cb?Body=It%27s+on", verdict.OK},
+		{"/cb?a='1&b='2", "/cb?a=%271&b='2", verdict.OK},
+		{"/cb?Body=It's+on", "/cb?Body=Its+on", verdict.BadSignature},
+		{"/cb?Body=It's+on", "/cb?Body=It%2527s+on", verdict.BadSignature},
+		{"/cb?Body=It's+on", "/cb?Body=It's%20on", verdict.BadSignature},
+		{"/it's?a=1", "/it%27s?a=1", verdict.BadSignature}, // a path is another one
+	} {
+		for _, port := range []string{"", ":443"} {
+			r := httptest.NewRequest("GET", host+test.called, nil)
+			r.Header.Set("X-Twilio-Signature", base64SHA1(host+port+test.signed))
+			if got := send(s, r, "", senderNow); got.Reason != test.want {
+				t.Errorf("signed %s%s, called %s: %s (%s), want %s", port, test.signed, test.called, got.Reason, got.Detail, test.want)
+			}
+		}
+	}
+}
+
+// Twilio signs the handshake of a media stream with a slash behind the path that it calls (twilio.com/docs/usage/security).
+func TestTwiliosHandshakeIsSignedWithASlashBehindItsPath(t *testing.T) {
+	s := mustLoad(t, "twilio", "secret "+liveSecret)
+	for _, test := range []struct {
+		signed, called string
+		upgrade        bool
+		want           verdict.Reason
+	}{
+		{"wss://hooks.example.com/media/", "/media", true, verdict.OK},
+		{"wss://hooks.example.com:443/media/", "/media", true, verdict.OK},
+		{"wss://hooks.example.com/media/", "/media/", true, verdict.OK},
+		{"wss://hooks.example.com/media", "/media/", true, verdict.BadSignature},
+		{"wss://hooks.example.com/media//", "/media/", true, verdict.BadSignature},
+		{"wss://hooks.example.com/media?a=1/", "/media?a=1", true, verdict.BadSignature},
+		{"wss://hooks.example.com/media/", "/media", false, verdict.BadSignature},
+		{"https://hooks.example.com/media/", "/media", false, verdict.BadSignature},
+	} {
+		r := httptest.NewRequest("GET", test.called, nil)
+		r.Header.Set("X-Twilio-Signature", base64SHA1(test.signed))
+		q := &callback.Request{HTTP: r, Method: "GET", URL: r.URL, PublicURL: "https://hooks.example.com", Now: senderNow, Upgrade: test.upgrade}
+		v := s.Verify(q)
+		if v.OK() && v.Then != nil {
+			v = v.Then(nil)
+		}
+		if v.Reason != test.want {
+			t.Errorf("signed %s, called %s, a handshake %t: %s (%s), want %s", test.signed, test.called, test.upgrade, v.Reason, v.Detail, test.want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package schemes
 
 import (
 	"crypto/sha256"
+	"strings"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/internal/signature"
@@ -41,6 +42,22 @@ func twilioURL() signature.Spec {
 	spec.Payload = "{url}"
 	spec.BodyUnsigned = true
 	return spec
+}
+
+// twilioSpellings gives the others under which Twilio may have signed a URL: it escapes the apostrophe of a query, or does
+// not, in what it signs and in what it calls, each on its own (github.com/twilio/twilio-node/pull/1061); and it signs a
+// WebSocket handshake with a slash behind the path (twilio.com/docs/usage/security). Each of them means the same.
+func twilioSpellings(address string, handshake bool) (others []string) {
+	path, query, hasQuery := strings.Cut(address, "?")
+	if handshake && !hasQuery && !strings.HasSuffix(path, "/") {
+		others = append(others, path+"/")
+	}
+	for _, spelt := range []string{strings.ReplaceAll(query, "'", "%27"), strings.ReplaceAll(query, "%27", "'")} {
+		if spelt != query {
+			others = append(others, path+"?"+spelt)
+		}
+	}
+	return others
 }
 
 // Provision compiles both forms of the signature.
