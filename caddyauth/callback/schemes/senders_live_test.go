@@ -131,6 +131,52 @@ func TestTwiliosHandshakeIsSignedWithASlashBehindItsPath(t *testing.T) {
 	}
 }
 
+// A URL without a path is called with the path `/`, and signed as it was registered: the senders' own packages take
+// `https://hooks.example.com` as it is.
+func TestAURLMayBeSignedWithoutThePathThatItIsCalledWith(t *testing.T) {
+	const root = "https://hooks.example.com"
+	form := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+	for _, test := range []struct {
+		sender, method, called, body string
+		header                       http.Header
+		signed                       string // behind the scheme and host
+		want                         verdict.Reason
+	}{
+		{"square", "POST", "/", senderBody, nil, senderBody, verdict.OK},
+		{"square", "POST", "/?a=1", senderBody, nil, "?a=1" + senderBody, verdict.OK},
+		{"square", "POST", "/", senderBody, nil, "/" + senderBody, verdict.OK},
+		{"square", "POST", "/cb", senderBody, nil, senderBody, verdict.BadSignature},
+		{"square", "POST", "/cb", senderBody, nil, "cb" + senderBody, verdict.BadSignature},
+		{"square", "POST", "//", senderBody, nil, "/" + senderBody, verdict.BadSignature},
+		{"twilio", "POST", "/", "To=2&From=1", form, "From1To2", verdict.OK},
+		{"twilio", "GET", "/?To=2&From=1", "", nil, "?To=2&From=1", verdict.OK},
+		{"plivo", "POST", "/", "To=2&From=1", form, "?From1To2.12345", verdict.OK},
+		{"plivo", "GET", "/?b=2&a=1", "", nil, "?a=1&b=2.12345", verdict.OK},
+		{"plivo_v2", "POST", "/", "To=2", form, "12345", verdict.OK},
+	} {
+		r := httptest.NewRequest(test.method, root+test.called, nil)
+		for name, values := range test.header {
+			r.Header[name] = values
+		}
+		signed := root + test.signed
+		switch test.sender {
+		case "square":
+			r.Header.Set("X-Square-Hmacsha256-Signature", base64SHA256(signed))
+		case "twilio":
+			r.Header.Set("X-Twilio-Signature", base64SHA1(signed))
+		case "plivo":
+			r.Header.Set("X-Plivo-Signature-V3-Nonce", "12345")
+			r.Header.Set("X-Plivo-Signature-V3", base64SHA256(signed))
+		case "plivo_v2":
+			r.Header.Set("X-Plivo-Signature-V2-Nonce", "12345")
+			r.Header.Set("X-Plivo-Signature-V2", base64SHA256(signed))
+		}
+		if got := send(mustLoad(t, test.sender, "secret "+liveSecret), r, test.body, senderNow); got.Reason != test.want {
+			t.Errorf("%s, called %s, signed %s: %s (%s), want %s", test.sender, test.called, signed, got.Reason, got.Detail, test.want)
+		}
+	}
+}
+
 // Live requests have more than the documented examples: a time to seven digits, an auth-scheme in another case, a charset,
 // the offset of the media server's own time zone.
 func TestLiveSpellingsOfTimesAndHeadersPass(t *testing.T) {

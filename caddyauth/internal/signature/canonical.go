@@ -104,8 +104,9 @@ func urlBase(address string) string {
 }
 
 // PublicURLs gives the spellings under which a sender may have signed a URL: as it is, and without its port or, where it
-// has none, with the default one. Senders disagree on that port, and proxies add and take it. base is
-// `scheme://host[:port]`; uri is the path and query as they arrived.
+// has none, with the default one. Senders disagree on that port, and proxies add and take it. A URL without a path is
+// called with the path `/` (RFC 3986 §6.2.3), and may be signed without. base is `scheme://host[:port]`; uri is the path
+// and query as they arrived.
 func PublicURLs(base, uri string) []string {
 	scheme, host, ok := strings.Cut(base, "://")
 	if !ok || host == "" {
@@ -120,5 +121,10 @@ func PublicURLs(base, uri string) []string {
 	} else {
 		other += ":80"
 	}
-	return []string{base + uri, scheme + "://" + other + uri}
+	other = scheme + "://" + other
+	spellings := []string{base + uri, other + uri}
+	if bare, ok := strings.CutPrefix(uri, "/"); ok && (bare == "" || bare[0] == '?') {
+		spellings = append(spellings, base+bare, other+bare)
+	}
+	return spellings
 }

@@ -459,6 +459,16 @@ func TestPublicURLsAreTriedWithAndWithoutAPort(t *testing.T) {
 			t.Errorf("%s: %s", base, got)
 		}
 	}
+	for uri, want := range map[string]string{
+		"/":   "https://h/ https://h:443/ https://h https://h:443",
+		"/?q": "https://h/?q https://h:443/?q https://h?q https://h:443?q",
+		"//":  "https://h// https://h:443//",
+		"*":   "https://h* https://h:443*",
+	} {
+		if got := strings.Join(PublicURLs("https://h", uri), " "); got != want {
+			t.Errorf("%s: %s", uri, got)
+		}
+	}
 }
 
 func TestKeyFormsAreDecodedAsSendersShowThem(t *testing.T) {
