@@ -247,7 +247,7 @@ func (c bodyClock) check(body []byte, now time.Time) error {
 		return nil
 	}
 	read := value.Number
-	if c.unit == signature.RFC3339 {
+	if c.unit == signature.ISO8601 {
 		read = value.Text
 	}
 	text, ok := read()

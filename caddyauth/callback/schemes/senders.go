@@ -191,7 +191,7 @@ var senders = map[string]row{
 	"ovenmediaengine": {
 		spec: withAlgorithm(bodySpec("X-OME-Signature", "", signature.Base64URLPad), signature.HMACSHA1, signature.TextKey),
 		// It is in every admission request, and signed: without a look at it, one that was seen is good for ever.
-		clock:  bodyClock{path: "request.time", unit: signature.RFC3339, tolerance: defaultTolerance, optional: true},
+		clock:  bodyClock{path: "request.time", unit: signature.ISO8601, tolerance: defaultTolerance, optional: true},
 		source: "https://docs.ovenmediaengine.com/access-control/admission-webhooks", checked: "2026-11",
 	},
 	"paddle": {

@@ -131,6 +131,33 @@ func TestTwiliosHandshakeIsSignedWithASlashBehindItsPath(t *testing.T) {
 	}
 }
 
+// Before 0.13, OvenMediaEngine wrote the offset of its time without a colon (AirenSoft/OvenMediaEngine#596 shows one).
+func TestOvenMediaEnginesTimeMayHaveAnOffsetWithoutAColon(t *testing.T) {
+	at := time.Date(2021, 12, 14, 15, 10, 0, 0, time.UTC)
+	s := mustLoad(t, "ovenmediaengine", "secret "+liveSecret)
+	for written, want := range map[string]verdict.Reason{
+		"2021-12-14T15:10:00.524+0000":  verdict.OK,
+		"2021-12-14T15:10:00.524+00:00": verdict.OK,
+		"2021-12-15T00:10:00.524+0900":  verdict.OK,
+		"2021-12-14T11:40:00.524-0330":  verdict.OK,
+		"2021-12-14T15:10:00.524Z":      verdict.OK,
+		"2021-12-14T15:10:00.524+0900":  verdict.Expired,
+		"2021-12-14T15:10:00.524-0900":  verdict.NotYetValid,
+		"2021-12-14T15:10:00.524+000":   verdict.BadCredential,
+		"2021-12-14T15:10:00.524+00000": verdict.BadCredential,
+		"2021-12-14T15:10:00.524+9900":  verdict.BadCredential,
+		"2021-12-14T15:10:00.524":       verdict.BadCredential,
+		"20211214T151000+0000":          verdict.BadCredential,
+	} {
+		body := `{"client":{"address":"192.0.2.7","port":51600},"request":{"direction":"incoming","protocol":"RTMP","time":"` + written + `","url":"rtmp://media.example:1935/live/test"}}`
+		r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+		r.Header.Set("X-OME-Signature", strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(base64SHA1(body)), "="))
+		if got := send(s, r, body, at); got.Reason != want {
+			t.Errorf("%s: %s (%s), want %s", written, got.Reason, got.Detail, want)
+		}
+	}
+}
+
 // A URL without a path is called with the path `/`, and signed as it was registered: the senders' own packages take
 // `https://hooks.example.com` as it is.
 func TestAURLMayBeSignedWithoutThePathThatItIsCalledWith(t *testing.T) {

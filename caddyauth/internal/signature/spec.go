@@ -87,6 +87,9 @@ const (
 	Milliseconds Unit = "ms"      // decimal milliseconds since 1970
 	RFC3339      Unit = "rfc3339" // as in RFC 3339, fractions allowed
 
+	// ISO8601 is RFC3339, or the same with an offset that lacks its colon.
+	ISO8601 Unit = "iso8601"
+
 	// EitherSeconds is Milliseconds where there are 13 digits or more, which are more than Seconds have, and else Seconds:
 	// for senders who send the one and document the other.
 	EitherSeconds Unit = "s or ms"

@@ -11,7 +11,7 @@ import (
 
 func (u Unit) check() error {
 	switch u {
-	case Seconds, Milliseconds, RFC3339, EitherSeconds:
+	case Seconds, Milliseconds, RFC3339, ISO8601, EitherSeconds:
 		return nil
 	}
 	return fmt.Errorf("the unit %q of the timestamp is not known", string(u))
@@ -26,11 +26,20 @@ const (
 // rfc3339 is the grammar of RFC 3339 §5.6, in upper case and to the nanosecond.
 var rfc3339 = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$`)
 
+// bareOffset is an offset without its colon.
+var bareOffset = regexp.MustCompile(`[+-][0-9]{4}$`)
+
 // Parse reads a timestamp in its one narrow form: no sign, no space, no exponent, no leading zero.
 func (u Unit) Parse(text string) (time.Time, error) {
 	refused := verdict.Errorf(verdict.BadCredential, "the timestamp is not of the form %s", u)
 	if u == EitherSeconds && len(text) > maxSecondDigits {
 		u = Milliseconds
+	}
+	if u == ISO8601 {
+		u = RFC3339
+		if bareOffset.MatchString(text) {
+			text = text[:len(text)-2] + ":" + text[len(text)-2:]
+		}
 	}
 	if u == RFC3339 {
 		// time.Parse takes hours of one digit and fractions behind a comma, too (golang/go#54580).
@@ -68,7 +77,7 @@ func (u Unit) Parse(text string) (time.Time, error) {
 // Format writes a time in that form; EitherSeconds, in milliseconds.
 func (u Unit) Format(at time.Time) string {
 	switch u {
-	case RFC3339:
+	case RFC3339, ISO8601:
 		return at.UTC().Format(time.RFC3339Nano)
 	case Milliseconds, EitherSeconds:
 		return strconv.FormatInt(at.UnixMilli(), 10)
