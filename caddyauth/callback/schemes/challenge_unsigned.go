@@ -3,6 +3,8 @@ package schemes
 import (
 	"encoding/base64"
 	"net/http"
+	"net/url"
+	"slices"
 
 	"github.com/caddyauth/callbacks/caddyauth/callback"
 	"github.com/caddyauth/callbacks/caddyauth/internal/secret"
@@ -99,6 +101,25 @@ func askMeta(s *Sender, q *callback.Request) (callback.Verdict, bool) {
 		return callback.Refuse(err), true
 	}
 	return answered(agreed.Label(), answerText(token)), true
+}
+
+// maxSSLCheck bounds Slack's check of a certificate: `ssl_check=1` and a token.
+const maxSSLCheck = 512
+
+// askSlack acknowledges Slack's check of the certificate behind a slash command's URL, which is not signed
+// (docs.slack.dev/interactivity/implementing-slash-commands). Nothing is learned from the answer, and nothing is passed on.
+func askSlack(s *Sender, q *callback.Request) (callback.Verdict, bool) {
+	if q.Method != http.MethodPost || q.HTTP.ContentLength <= 0 || q.HTTP.ContentLength > maxSSLCheck || !isForm(q.HTTP) ||
+		len(q.HTTP.Header.Values(s.row.spec.Header)) > 0 {
+		return callback.Verdict{}, false
+	}
+	return callback.Verdict{Reason: verdict.OK, Then: func(body []byte) callback.Verdict {
+		form, err := url.ParseQuery(string(body))
+		if err != nil || !slices.Equal(form["ssl_check"], []string{"1"}) {
+			return callback.Refuse(verdict.Errorf(verdict.Missing, "no %s header", s.row.spec.Header))
+		}
+		return answered("", answerEmpty(http.StatusOK))
+	}}, true
 }
 
 // dailyTest is the body that Daily sends, signed or not, when a webhook is made.

@@ -221,8 +221,8 @@ var senders = map[string]row{
 		source: "https://shopify.dev/docs/apps/build/webhooks/verify-deliveries", checked: "2026-11",
 	},
 	"slack": {
-		spec:   timed(bodySpec("X-Slack-Signature", "v0=", signature.HexLower), "X-Slack-Request-Timestamp", "v0:{timestamp}:{body}"),
-		signed: signedSlack,
+		spec: timed(bodySpec("X-Slack-Signature", "v0=", signature.HexLower), "X-Slack-Request-Timestamp", "v0:{timestamp}:{body}"),
+		ask:  askSlack, signed: signedSlack,
 		source: "https://api.slack.com/authentication/verifying-requests-from-slack", checked: "2026-11",
 	},
 	"square": {

@@ -163,7 +163,7 @@ func (Shopify) CaddyModule() caddy.ModuleInfo {
 }
 
 // Slack accepts Slack's events, commands and interactions: an HMAC-SHA256 of time and body, by the signing secret.
-// `answer_challenge` answers `url_verification`.
+// `answer_challenge` answers `url_verification`, and acknowledges the check of a certificate, `ssl_check`, which is unsigned.
 type Slack struct{ Sender }
 
 // CaddyModule returns the Caddy module information.

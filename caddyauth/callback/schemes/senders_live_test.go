@@ -131,6 +131,50 @@ func TestTwiliosHandshakeIsSignedWithASlashBehindItsPath(t *testing.T) {
 	}
 }
 
+// Slack checks the certificate of a slash command's URL without a signature (its own Bolt answers that, and passes nothing
+// on). With answer_challenge it is acknowledged: so nothing else may come this way.
+func TestSlacksCheckOfTheCertificateIsAcknowledgedAndNothingElseIs(t *testing.T) {
+	const form = "application/x-www-form-urlencoded"
+	s := mustLoad(t, "slack", "secret "+liveSecret, "answer_challenge")
+	for _, test := range []struct {
+		what, contentType, body string
+		ok                      bool
+	}{
+		{"the check", form, "ssl_check=1&token=gIkuvaNzQIHg97ATvDxqgjtO", true},
+		{"the check alone", form, "ssl_check=1", true},
+		{"with a charset", form + "; charset=utf-8", "ssl_check=1", true},
+		{"a command that says it is one", form, "command=%2Fdeploy&text=prod&ssl_check=1", true}, // it goes nowhere
+		{"another value", form, "ssl_check=0", false},
+		{"two values", form, "ssl_check=1&ssl_check=0", false},
+		{"a command", form, "command=%2Fdeploy&text=prod", false},
+		{"no form that parses", form, "ssl_check=1&%zz", false},
+		{"no form", "application/json", "ssl_check=1", false},
+		{"no type", "", "ssl_check=1", false},
+		{"a long one", form, "ssl_check=1&token=" + strings.Repeat("a", 1000), false},
+		{"nothing", form, "", false},
+		{"an event", "application/json", `{"type":"url_verification","challenge":"token"}`, false},
+	} {
+		r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+		if test.contentType != "" {
+			r.Header.Set("Content-Type", test.contentType)
+		}
+		v, w := answerOf(t, send(s, r.Clone(t.Context()), test.body, senderNow))
+		if v.OK() != test.ok || test.ok && (v.Answer == nil || w.Code != 200 || w.Body.Len() > 0) || !test.ok && v.Reason != verdict.Missing {
+			t.Errorf("%s: %s (%s), %d %q", test.what, v.Reason, v.Detail, w.Code, w.Body)
+		}
+		// A signature that is there has to hold, and without the option none is acknowledged.
+		signed := r.Clone(t.Context())
+		signed.Header.Set("X-Slack-Signature", "v0="+strings.Repeat("0", 64))
+		signed.Header.Set("X-Slack-Request-Timestamp", "1700000000")
+		if got := send(s, signed, test.body, senderNow); got.Reason != verdict.BadSignature {
+			t.Errorf("%s, with a signature of nobody's: %s", test.what, got.Reason)
+		}
+		if got := send(mustLoad(t, "slack", "secret "+liveSecret), r, test.body, senderNow); got.Reason != verdict.Missing {
+			t.Errorf("%s, without answer_challenge: %s", test.what, got.Reason)
+		}
+	}
+}
+
 // Before 0.13, OvenMediaEngine wrote the offset of its time without a colon (AirenSoft/OvenMediaEngine#596 shows one).
 func TestOvenMediaEnginesTimeMayHaveAnOffsetWithoutAColon(t *testing.T) {
 	at := time.Date(2021, 12, 14, 15, 10, 0, 0, time.UTC)
