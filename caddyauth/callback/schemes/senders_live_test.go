@@ -6,6 +6,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -226,9 +227,7 @@ func TestAURLMayBeSignedWithoutThePathThatItIsCalledWith(t *testing.T) {
 		{"plivo_v2", "POST", "/", "To=2", form, "12345", verdict.OK},
 	} {
 		r := httptest.NewRequest(test.method, root+test.called, nil)
-		for name, values := range test.header {
-			r.Header[name] = values
-		}
+		maps.Copy(r.Header, test.header)
 		signed := root + test.signed
 		switch test.sender {
 		case "square":
@@ -268,9 +267,7 @@ func TestLiveSpellingsOfTimesAndHeadersPass(t *testing.T) {
 		{"ovenmediaengine", "secret " + liveSecret, "/cb", admission, http.Header{"X-Ome-Signature": {ome}}},
 	} {
 		r := httptest.NewRequest("POST", "https://hooks.example.com"+test.path, nil)
-		for name, values := range test.header {
-			r.Header[name] = values
-		}
+		maps.Copy(r.Header, test.header)
 		if got := send(mustLoad(t, test.sender, test.option), r, test.body, at); !got.OK() {
 			t.Errorf("%s: %s (%s)", test.sender, got.Reason, got.Detail)
 		}
