@@ -23,12 +23,17 @@ func init() {
 	caddy.RegisterModule(AzureEventGrid{})
 }
 
-// What Event Grid calls itself and its handshake.
+// What Event Grid calls its handshake.
 const (
-	eventGridOrigin     = "eventgrid.azure.net"
 	validationHeader    = "SubscriptionValidation"
 	validationEventType = "Microsoft.EventGrid.SubscriptionValidationEvent"
 )
+
+// eventGridOrigins are what Event Grid calls itself, in each of Azure's clouds
+// (github.com/Azure/azure-sdk-for-net, HttpRequestProcessor.cs of the Functions extension).
+var eventGridOrigins = []string{
+	"eventgrid.azure.net", "eventgrid.azure.us", "eventgrid.azure.cn", "eventgrid.azure.eaglex.ic.gov", "eventgrid.azure.microsoft.scloud",
+}
 
 var (
 	validationCode = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
@@ -131,10 +136,11 @@ func (a *AzureEventGrid) Verify(q *callback.Request) callback.Verdict {
 	}
 	switch q.Method {
 	case http.MethodOptions:
-		if err := checkOrigin(q); err != nil {
+		origin, err := checkOrigin(q)
+		if err != nil {
 			return finish(err)
 		}
-		accepted.Answer = a.allow
+		accepted.Answer = func(w http.ResponseWriter) error { return a.allow(w, origin) }
 		return accepted
 	case http.MethodPost:
 		isValidation, err := isValidation(q)
@@ -176,16 +182,19 @@ func (a *AzureEventGrid) checkSubscription(q *callback.Request) error {
 	return nil
 }
 
-// checkOrigin refuses an OPTIONS request that is no handshake of Event Grid (CloudEvents HTTP 1.1 Web Hooks §4.1).
-func checkOrigin(q *callback.Request) error {
+// checkOrigin gives which Event Grid is asking, and refuses an OPTIONS request that is no handshake of one (CloudEvents
+// HTTP 1.1 Web Hooks §4.1).
+func checkOrigin(q *callback.Request) (string, error) {
 	origins := q.HTTP.Header.Values("Webhook-Request-Origin")
 	if len(origins) > 1 {
-		return verdict.Errorf(verdict.Malformed, "%d WebHook-Request-Origin headers", len(origins))
+		return "", verdict.Errorf(verdict.Malformed, "%d WebHook-Request-Origin headers", len(origins))
 	}
-	if len(origins) == 0 || !strings.EqualFold(origins[0], eventGridOrigin) {
-		return verdict.Errorf(verdict.Denied, "OPTIONS, but not the handshake of %s", eventGridOrigin)
+	for _, known := range eventGridOrigins {
+		if len(origins) == 1 && strings.EqualFold(origins[0], known) {
+			return known, nil
+		}
 	}
-	return nil
+	return "", verdict.Errorf(verdict.Denied, "OPTIONS, but not the handshake of Event Grid")
 }
 
 // isValidation reports whether the headers of a delivery say that it is the SubscriptionValidation event. What has a
@@ -249,8 +258,8 @@ func respond(w http.ResponseWriter, code string) error {
 }
 
 // allow answers the CloudEvents handshake (CloudEvents HTTP 1.1 Web Hooks §4.2).
-func (a *AzureEventGrid) allow(w http.ResponseWriter) error {
-	w.Header().Set("Webhook-Allowed-Origin", eventGridOrigin)
+func (a *AzureEventGrid) allow(w http.ResponseWriter, origin string) error {
+	w.Header().Set("Webhook-Allowed-Origin", origin)
 	w.Header().Set("Webhook-Allowed-Rate", a.AllowedRate)
 	w.Header().Set("Allow", http.MethodPost)
 	w.Header().Set("Cache-Control", "no-store")

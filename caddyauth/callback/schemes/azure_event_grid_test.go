@@ -206,8 +206,17 @@ func TestEventGridHandshakeOfCloudEvents(t *testing.T) {
 			t.Errorf("rate %q where none is set", got)
 		}
 	})
+	t.Run("of each of Azure's clouds", func(t *testing.T) {
+		for _, origin := range []string{"eventgrid.azure.us", "eventgrid.azure.cn", "eventgrid.azure.eaglex.ic.gov", "eventgrid.azure.microsoft.scloud"} {
+			result := bed.Do(t, deliver("OPTIONS", target, "", "WebHook-Request-Origin", origin))
+			answered(t, result, "")
+			if got := result.Header.Get("Webhook-Allowed-Origin"); got != origin {
+				t.Errorf("%s is told that %q may deliver", origin, got)
+			}
+		}
+	})
 	t.Run("ht-options-other-origin", func(t *testing.T) {
-		for _, origin := range []string{"evil.example", "eventgrid.azure.net.evil.example", "*", "eventgrid.azure.net, evil.example"} {
+		for _, origin := range []string{"evil.example", "eventgrid.azure.net.evil.example", "eventgrid.azure.com", "azure.us", "*", "eventgrid.azure.net, evil.example"} {
 			result := bed.Do(t, deliver("OPTIONS", target, "", "WebHook-Request-Origin", origin))
 			expect(t, result, 403)
 			noHeaders(t, result)
