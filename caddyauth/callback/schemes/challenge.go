@@ -58,10 +58,8 @@ func answer(w http.ResponseWriter, contentType, text string) error {
 	return err
 }
 
-// answerEmpty answers with a status alone.
-func answerEmpty(status int) answerFunc {
-	return func(w http.ResponseWriter) error {
-		w.WriteHeader(status)
-		return nil
-	}
+// answerEmpty answers with status 200 alone.
+func answerEmpty(w http.ResponseWriter) error {
+	w.WriteHeader(http.StatusOK)
+	return nil
 }

@@ -81,7 +81,11 @@ func signedDiscord(_ *callback.Request, body []byte, _ secret.Value) (answerFunc
 	kind, _ := message.Get("type")
 	switch number, _ := kind.Number(); number {
 	case "0":
-		return answerEmpty(http.StatusNoContent), nil
+		return func(w http.ResponseWriter) error {
+			w.Header().Set("Content-Type", "application/json") // Discord asks for a valid one, though there is no body
+			w.WriteHeader(http.StatusNoContent)
+			return nil
+		}, nil
 	case "1":
 		return answerJSON(struct {
 			Type int `json:"type"`
@@ -95,7 +99,7 @@ func signedDaily(_ *callback.Request, body []byte, _ secret.Value) (answerFunc, 
 	if string(body) != dailyTest {
 		return nil, nil
 	}
-	return answerEmpty(http.StatusOK), nil
+	return answerEmpty, nil
 }
 
 // tokenMAC is the HMAC-SHA256 of a token that plainToken has passed.

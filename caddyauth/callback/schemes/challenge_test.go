@@ -98,7 +98,7 @@ func TestChallengesAreAnsweredAsTheSenderExpects(t *testing.T) {
 		},
 		{"twitch", "twitch", `{"challenge":"pogchamp-kappa-360noscope-vohiyo","subscription":{}}`, "pogchamp-kappa-360noscope-vohiyo", "text/plain; charset=utf-8", 200, twitch},
 		{"discord interactions", "discord", `{"type":1,"id":"1","token":"x"}`, `{"type":1}`, "application/json", 200, nil},
-		{"discord webhook events", "discord", `{"version":1,"application_id":"1","type":0}`, "", "", 204, nil},
+		{"discord webhook events", "discord", `{"version":1,"application_id":"1","type":0}`, "", "application/json", 204, nil},
 		{"daily", "daily", `{"test":"test"}`, "", "", 200, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -136,6 +136,6 @@ func askDaily(s *Sender, q *callback.Request) (callback.Verdict, bool) {
 		if string(body) != dailyTest {
 			return callback.Refuse(verdict.Errorf(verdict.Missing, "no %s header", s.row.spec.Header))
 		}
-		return answered("", answerEmpty(http.StatusOK))
+		return answered("", answerEmpty)
 	}}, true
 }
