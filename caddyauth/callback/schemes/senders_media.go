@@ -40,7 +40,8 @@ func (Agora) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// BunnyStream accepts Bunny Stream's webhooks: an HMAC-SHA256 of the body. It signs no clock: see `replay`.
+// BunnyStream accepts Bunny Stream's webhooks: an HMAC-SHA256 of the body, by the library's read-only API key. It signs no
+// clock: see `replay`.
 type BunnyStream struct{ Sender }
 
 // CaddyModule returns the Caddy module information.
