@@ -25,10 +25,11 @@ const messageBirdHeader = "Messagebird-Signature-Jwt"
 // messageBirdWindow is longer than MessageBird's tokens live.
 const messageBirdWindow = 15 * time.Minute
 
-// MessageBird accepts webhooks of MessageBird, now Bird (developers.messagebird.com/api/#verifying-http-requests): a JWT
-// in `MessageBird-Signature-JWT`, signed with HS256, HS384 or HS512, whose claims `url_hash` and `payload_hash` are the
+// MessageBird accepts webhooks of MessageBird (developers.messagebird.com/api/#verifying-http-requests): a JWT in
+// `MessageBird-Signature-JWT`, signed with HS256, HS384 or HS512, whose claims `url_hash` and `payload_hash` are the
 // hashes of the public URL and of the body. Set `public_url` behind a proxy that changes scheme or host. A message
-// passes only once, by its `jti`.
+// passes only once, by its `jti`. Bird, as MessageBird is called now, signs its newer webhooks otherwise, in
+// `MessageBird-Signature`: these are not covered.
 type MessageBird struct {
 	// The signing keys; any of them matches. Values take `{env.*}` and `{file.*}` placeholders.
 	Secrets []credential.Secret `json:"secrets,omitempty"`

@@ -79,8 +79,8 @@ func (GitHub) CaddyModule() caddy.ModuleInfo {
 }
 
 // Grafana accepts Grafana's alerting webhooks, with HMAC signature on, under the header names `X-Grafana-Alerting-
-// Signature` and `X-Grafana-Alerting-Timestamp`: an HMAC-SHA256 of time and body. For other names, `hmac` does the
-// same.
+// Signature` and `X-Grafana-Alerting-Timestamp`: an HMAC-SHA256 of time and body. Grafana signs no time until its
+// `Timestamp header` is filled in: with the second name. For other names, or no time, `hmac` does the same.
 type Grafana struct{ Sender }
 
 // CaddyModule returns the Caddy module information.
@@ -103,7 +103,8 @@ func (LINE) CaddyModule() caddy.ModuleInfo {
 }
 
 // Linear accepts Linear's webhooks: an HMAC-SHA256 of the body, which holds its time as `webhookTimestamp`. The
-// default tolerance is 1m, as Linear recommends.
+// default tolerance is 1m, as Linear recommends. What Linear sends again, after a minute, an hour and six hours, bears the
+// time of the first: with `tolerance 8h`, and a `replay` window of 16h, it is let through too.
 type Linear struct{ Sender }
 
 // CaddyModule returns the Caddy module information.

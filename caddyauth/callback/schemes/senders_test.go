@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"net/http"
@@ -787,5 +788,64 @@ func TestAgorasTimeCountsWithATolerance(t *testing.T) {
 		if got := send(untimed, r, body, senderNow); !got.OK() || untimed.Traits().Window != 0 {
 			t.Errorf("%s, without a tolerance: %s", body, got.Reason)
 		}
+	}
+}
+
+// Linear sends a failed delivery again after a minute, an hour and six hours, with the time of the first: with a
+// `tolerance` of 8h they pass, as the same message.
+func TestLinearsRetriesPassWithATolerance(t *testing.T) {
+	by, options := signing(t, "linear")
+	const body = `{"webhookTimestamp":1700000000000}`
+	r := httptest.NewRequest("POST", "https://hooks.example.com/cb", nil)
+	if err := Sign("linear", r, []byte(body), by); err != nil {
+		t.Fatal(err)
+	}
+	recommended, wide := mustLoad(t, "linear", options...), mustLoad(t, "linear", append(options, "tolerance 8h")...)
+	first := send(wide, r.Clone(t.Context()), body, senderNow)
+	for _, age := range []time.Duration{61 * time.Second, time.Hour + 61*time.Second, 7*time.Hour + 62*time.Second} {
+		if got := send(recommended, r.Clone(t.Context()), body, senderNow.Add(age)); got.Reason != verdict.Expired {
+			t.Errorf("after %s, with the tolerance that Linear recommends: %s", age, got.Reason)
+		}
+		if got := send(wide, r.Clone(t.Context()), body, senderNow.Add(age)); !got.OK() || got.ID == "" || got.ID != first.ID {
+			t.Errorf("after %s: %s, %q; the first was %q", age, got.Reason, got.ID, first.ID)
+		}
+	}
+}
+
+// Grafana signs a time only if its `Timestamp header` is filled in, and has no name for it of its own: what comes under
+// another name, or without one, is for `hmac`. An absent time is not made up for, since a signature over time and body is
+// also one over a body that begins so.
+func TestGrafanasTimeStandsUnderItsName(t *testing.T) {
+	const secret = "whk-test-secret"
+	signed := func(name string) *http.Request {
+		r := httptest.NewRequest("PUT", "https://hooks.example.com/cb", nil)
+		mac := hmac.New(sha256.New, []byte(secret)) // as github.com/grafana/alerting, http/hmac.go
+		if name != "" {
+			r.Header.Set(name, "1700000000")
+			mac.Write([]byte("1700000000:"))
+		}
+		mac.Write([]byte(senderBody))
+		r.Header.Set("X-Grafana-Alerting-Signature", hex.EncodeToString(mac.Sum(nil)))
+		return r
+	}
+	const ours, theirs = "X-Grafana-Alerting-Timestamp", "X-Grafana-Alerting-Signature-Timestamp"
+	named := mustLoad(t, "grafana", "secret "+secret)
+	for name, want := range map[string]verdict.Reason{ours: verdict.OK, theirs: verdict.Missing, "": verdict.Missing} {
+		if got := send(named, signed(name), senderBody, senderNow); got.Reason != want {
+			t.Errorf("a time in %q: %s, want %s", name, got.Reason, want)
+		}
+	}
+	untimed := signed(ours)
+	untimed.Header.Del(ours)
+	if got := send(named, untimed, "1700000000:"+senderBody, senderNow); got.OK() {
+		t.Error("the time may move into the body")
+	}
+	lines := []string{"secret " + secret, "header X-Grafana-Alerting-Signature"}
+	if got := send(mustLoad(t, "hmac", lines...), signed(""), senderBody, senderNow); !got.OK() {
+		t.Errorf("hmac, without a time: %s", got.Reason)
+	}
+	lines = append(lines, "payload {timestamp}:{body}", "timestamp header "+theirs)
+	if got := send(mustLoad(t, "hmac", lines...), signed(theirs), senderBody, senderNow); !got.OK() {
+		t.Errorf("hmac, with a time under another name: %s", got.Reason)
 	}
 }
