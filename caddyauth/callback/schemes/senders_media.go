@@ -52,7 +52,8 @@ func (BunnyStream) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// CloudflareStream accepts Cloudflare Stream's webhooks: an HMAC-SHA256 of time and body, in a list of pairs.
+// CloudflareStream accepts Cloudflare Stream's webhooks: an HMAC-SHA256 of time and body, in a list of pairs. Of live inputs,
+// Cloudflare tells by notifications, which are not signed: `api_key` with the header `cf-webhook-auth` is for those.
 type CloudflareStream struct{ Sender }
 
 // CaddyModule returns the Caddy module information.
