@@ -118,7 +118,7 @@ func askSlack(s *Sender, q *callback.Request) (callback.Verdict, bool) {
 		if err != nil || !slices.Equal(form["ssl_check"], []string{"1"}) {
 			return callback.Refuse(verdict.Errorf(verdict.Missing, "no %s header", s.row.spec.Header))
 		}
-		return answered("", answerEmpty(http.StatusOK))
+		return answered("", answerEmpty)
 	}}, true
 }
 

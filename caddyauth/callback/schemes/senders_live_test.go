@@ -220,7 +220,11 @@ func TestAURLMayBeSignedWithoutThePathThatItIsCalledWith(t *testing.T) {
 		{"square", "POST", "/cb", senderBody, nil, senderBody, verdict.BadSignature},
 		{"square", "POST", "/cb", senderBody, nil, "cb" + senderBody, verdict.BadSignature},
 		{"square", "POST", "//", senderBody, nil, "/" + senderBody, verdict.BadSignature},
-		{"twilio", "POST", "/", "To=2&From=1", form, "From1To2", verdict.OK},
+		{"square", "POST", "/", "/" + senderBody, nil, "/" + senderBody, verdict.BadSignature}, // a genuine body, and our slash before it
+		{"square", "POST", "/", ":443/" + senderBody, nil, ":443/" + senderBody, verdict.BadSignature},
+		{"square", "POST", "/", "?a=1" + senderBody, nil, "?a=1" + senderBody, verdict.BadSignature},
+		{"twilio", "POST", "/", "%2FFrom=1&To=2", form, "/From1To2", verdict.BadSignature},
+		{"twilio", "POST", "/", "To=2&From=1", form, "From1To2", verdict.BadSignature}, // a form could be the rest of the host
 		{"twilio", "GET", "/?To=2&From=1", "", nil, "?To=2&From=1", verdict.OK},
 		{"plivo", "POST", "/", "To=2&From=1", form, "?From1To2.12345", verdict.OK},
 		{"plivo", "GET", "/?b=2&a=1", "", nil, "?a=1&b=2.12345", verdict.OK},

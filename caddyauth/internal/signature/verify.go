@@ -214,6 +214,9 @@ func (p *Pending) Finish(body []byte) (Match, error) {
 		if err != nil {
 			return Match{}, err
 		}
+		if p.goesOn(address, pieces) {
+			continue
+		}
 		for i := range v.keys {
 			if proof := v.keys[i].holds(v.spec.Algorithm, pieces, p.signatures); proof != nil && !found {
 				found = true
@@ -225,6 +228,21 @@ func (p *Pending) Finish(body []byte) (Match, error) {
 		return Match{}, verdict.Errorf(verdict.BadSignature, "no key matches any of the signatures")
 	}
 	return match, nil
+}
+
+// goesOn reports whether an address without a path is followed by a body that could be the rest of a longer address: the
+// slash of `https://host/`, and a genuine body behind it, would be one body, and forged. A JSON object is none.
+func (p *Pending) goesOn(address string, pieces [][]byte) bool {
+	_, rest, _ := strings.Cut(address, "://")
+	if strings.Contains(rest, "/") {
+		return false
+	}
+	for i, part := range p.verifier.parts[1:] {
+		if before := p.verifier.parts[i].word; (before == wordURL || before == wordURLBase) && part.isBody() && len(pieces[i+1]) > 0 && pieces[i+1][0] != '{' {
+			return true
+		}
+	}
+	return false
 }
 
 // others gives the match of the message under each key but this one.
