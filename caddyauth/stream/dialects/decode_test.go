@@ -22,7 +22,8 @@ func post(contentType string) *http.Request {
 	return r
 }
 
-// The bodies of Icecast are captures of Debian's icecast2 2.4.4, as ffmpeg and curl made it ask.
+// The bodies of Icecast are captures of Debian's icecast2 2.4.4 and of icecast-kh 2.4.0-kh22, as ffmpeg and curl made them ask.
+// Those of Icecast 2.5 are made as its source (2.5.0-rc2) makes them.
 func TestDecode(t *testing.T) {
 	loopback := netip.MustParseAddr("127.0.0.1")
 	for _, test := range []struct {
@@ -132,6 +133,72 @@ func TestDecode(t *testing.T) {
 				Event: stream.Close, Action: "mount_remove", Mode: stream.Publish, Name: "live.ogg", Transport: "icecast",
 				IP: netip.MustParseAddr("192.0.2.7"), Server: "ice.test:8000", Session: "/live.ogg", Agent: "Lavf/59",
 				Fields: map[string]string{"role": "source", "username": "dj1"},
+			},
+		},
+		{
+			"icecast-kh: a source",
+			Icecast{},
+			"action=stream%5fauth&mount=%2flive%2emp3&server=ice%2etest&port=18500&ip=127%2e0%2e0%2e1&user=dj&pass=dj%2dp%40ss",
+			stream.Request{
+				Event: stream.Open, Action: "stream_auth", Mode: stream.Publish, Name: "live.mp3", Transport: "icecast",
+				IP: loopback, Server: "ice.test:18500", Session: "/live.mp3", User: "dj", Password: "dj-p@ss",
+			},
+		},
+		{
+			"icecast-kh: a source that has started",
+			Icecast{},
+			"action=mount%5fadd&mount=%2flive%2emp3&server=ice%2etest&port=18500&ip=127%2e0%2e0%2e1&agent=",
+			stream.Request{
+				Event: stream.Notice, Action: "mount_add", Mode: stream.Publish, Name: "live.mp3", Session: "/live.mp3",
+				Transport: "icecast", IP: loopback, Server: "ice.test:18500",
+			},
+		},
+		{
+			"icecast-kh: a listener with a token, a page and headers",
+			Icecast{},
+			"action=listener_add&port=18500&client=0&server=ice%2etest&mount=%2flive%2emp3%3ftoken%3dgood%252B%252F%253D%2526%2525x%26x%3d1&user=&pass=&ip=%3a%3a1&agent=curl%2f7%2e88%2e1&referer=http%3a%2f%2fpage%2eexample%2fx&listeners=0&ClientHeader-x-token=a%2bb%26c%3dd",
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "live.mp3", Transport: "icecast",
+				IP: netip.MustParseAddr("::1"), Server: "ice.test:18500", Session: "0", Agent: "curl/7.88.1",
+				Query:  url.Values{"token": {"good+/=&%x"}, "x": {"1"}},
+				Fields: map[string]string{"ClientHeader-x-token": "a+b&c=d", "referer": "http://page.example/x"},
+			},
+		},
+		{
+			"icecast-kh: a listener that left, without its query",
+			Icecast{},
+			"action=listener_remove&server=ice%2etest&port=18500&client=0&mount=%2flive%2emp3&user=&pass=&ip=%3a%3a1&duration=2&agent=curl%2f7%2e88%2e1&sent=28839",
+			stream.Request{
+				Event: stream.Close, Action: "listener_remove", Mode: stream.Play, Name: "live.mp3", Transport: "icecast",
+				IP: netip.MustParseAddr("::1"), Server: "ice.test:18500", Session: "0", Agent: "curl/7.88.1",
+			},
+		},
+		{
+			"icecast-kh: a mount that it has decoded is not decoded again, after GET /a%2541.mp3",
+			Icecast{},
+			"action=listener_add&port=18500&client=0&server=ice%2etest&mount=%2fa%2541%2emp3%3ftoken%3dgood&user=&pass=&ip=127%2e0%2e0%2e1&agent=curl%2f7%2e88%2e1&referer=&listeners=",
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "a%41.mp3", Transport: "icecast",
+				IP: loopback, Server: "ice.test:18500", Session: "0", Agent: "curl/7.88.1",
+				Query: url.Values{"token": {"good"}}, Fields: map[string]string{"referer": ""},
+			},
+		},
+		{
+			"icecast-kh: a percent sign in a mount, after GET /100%25.mp3",
+			Icecast{},
+			"action=listener_add&port=18500&client=1&server=ice%2etest&mount=%2f100%25%2emp3&user=&pass=&ip=127%2e0%2e0%2e1&agent=curl%2f7%2e88%2e1&referer=&listeners=",
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "100%.mp3", Transport: "icecast",
+				IP: loopback, Server: "ice.test:18500", Session: "1", Agent: "curl/7.88.1", Fields: map[string]string{"referer": ""},
+			},
+		},
+		{
+			"icecast-kh: what it leaves encoded in a mount is decoded, after GET /r%C3%A9gie.ogg",
+			Icecast{},
+			"action=listener_remove&server=ice%2etest&port=18500&client=2&mount=%2fr%25C3%25A9gie%2eogg&user=&pass=&ip=127%2e0%2e0%2e1&duration=0&agent=curl%2f7%2e88%2e1&sent=0",
+			stream.Request{
+				Event: stream.Close, Action: "listener_remove", Mode: stream.Play, Name: "régie.ogg", Transport: "icecast",
+				IP: loopback, Server: "ice.test:18500", Session: "2", Agent: "curl/7.88.1",
 			},
 		},
 		{

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -127,8 +128,8 @@ func decodeIcecast(fields form) (*stream.Request, error) {
 	}
 
 	// Of a listener the mount is what it asked for, still encoded and with the query; so it is of a source that 2.5 asks
-	// about, which alone names its instance. Else it is the mount's name, and to decode it again would make another name
-	// of it.
+	// about, which alone names its instance. icecast-kh has decoded a listener's. Else it is the mount's name, and to decode
+	// it again would make another name of it.
 	path := fields["mount"]
 	if q.Mode == stream.Play || q.Action == "stream_auth" && fields["server-instance"] != "" {
 		var query string
@@ -136,7 +137,9 @@ func decodeIcecast(fields form) (*stream.Request, error) {
 		if q.Query, err = url.ParseQuery(query); err != nil {
 			q.QueryErr = errors.New("the mount's query does not parse")
 		}
-		if path, err = url.PathUnescape(path); err != nil {
+		if isKH(fields) {
+			path = unescapeRest(path)
+		} else if path, err = url.PathUnescape(path); err != nil {
 			return nil, verdict.Errorf(verdict.Malformed, "the mount does not decode")
 		}
 	}
@@ -146,6 +149,28 @@ func decodeIcecast(fields form) (*stream.Request, error) {
 		q.NoSession = fields["admin"] == "1"
 	}
 	return q, nil
+}
+
+// isKH reports whether icecast-kh tells of a listener: since 2.4.0-kh6 it alone says how many there are, and what was sent
+// to one that left.
+func isKH(fields form) bool {
+	own := "listeners"
+	if fields["action"] == "listener_remove" {
+		own = "sent"
+	}
+	_, told := fields[own]
+	return told
+}
+
+// notPrinted is what icecast-kh does not decode in a mount.
+var notPrinted = regexp.MustCompile(`%(?:[01][0-9A-Fa-f]|7[Ff]|[89A-Fa-f][0-9A-Fa-f])`)
+
+// unescapeRest decodes what icecast-kh has left encoded. Any other `%` in its mount stands for itself.
+func unescapeRest(path string) string {
+	return notPrinted.ReplaceAllStringFunc(path, func(escaped string) string {
+		decoded, _ := url.PathUnescape(escaped)
+		return decoded
+	})
 }
 
 // Encode answers with the headers that Icecast obeys. A denial has no `icecast-auth-user` at all: to icecast-kh, any
