@@ -274,6 +274,17 @@ func TestDecodeOfServers(t *testing.T) {
 		},
 
 		{
+			"ovenmediaengine: a login before the host, and an address in the query", "/", jsonType,
+			OvenMediaEngine{},
+			`{"client":{"address":"192.0.2.7","port":40001,"real_ip":"192.0.2.7"},"request":{"direction":"incoming","protocol":"RTMP","status":"opening","time":"2026-11-22T10:40:00.000+09:00","url":"rtmp://u:p@media.example:1935/app/cam1?user=bob@example.com"}}`,
+			stream.Request{
+				Event: stream.Open, Action: "opening", Mode: stream.Publish, App: "app", Name: "cam1", Transport: "rtmp",
+				IP: netip.MustParseAddr("192.0.2.7"), Server: "192.0.2.1", Session: "192.0.2.7:40001/app/cam1",
+				Query: url.Values{"user": {"bob@example.com"}}, Fields: map[string]string{"url": "rtmp://u:p@media.example:1935/app/cam1?user=bob@example.com"},
+			},
+		},
+
+		{
 			"zlmediakit: publish", "/index/hook/on_publish", jsonType,
 			ZLMediaKit{},
 			`{"app":"live","hook_index":3,"id":"140186529001776","ip":"192.0.2.7","mediaServerId":"zlm-1","originType":1,"originTypeStr":"rtmp_push","params":"token=good&a=b","port":65284,"protocol":"rtmp","schema":"rtmp","stream":"cam1","vhost":"__defaultVhost__"}`,
@@ -374,6 +385,10 @@ func TestDecodeRefuses(t *testing.T) {
 		{"ovenmediaengine: no stream", "/", jsonType, OvenMediaEngine{}, `{` + strings.Replace(oven, "/app/cam1", "/app", 1) + `}`, 400},
 		{"ovenmediaengine: a slash in a name", "/", jsonType, OvenMediaEngine{}, `{` + strings.Replace(oven, "/app/cam1", "/app/a%2Fcam1", 1) + `}`, 400},
 		{"ovenmediaengine: a file that climbs out of its stream", "/", jsonType, OvenMediaEngine{}, `{` + strings.Replace(oven, "/app/cam1", "/app/cam1/%2e./cam2", 1) + `}`, 400},
+		{"ovenmediaengine: a second URL in the query, which is the one that it takes", "/", jsonType, OvenMediaEngine{}, `{` + strings.Replace(oven, "/app/cam1", "/app/cam1?x=rtmp://h/other/secret", 1) + `}`, 400},
+		{"ovenmediaengine: a second host in the query, before which it takes all for a login", "/", jsonType, OvenMediaEngine{}, `{` + strings.Replace(oven, "h/app/cam1", "h:1935/app/cam1?x@h:1935/other/secret", 1) + `}`, 400},
+		{"ovenmediaengine: a second host in the path", "/", jsonType, OvenMediaEngine{}, `{` + strings.Replace(oven, "h/app/cam1", "h:1935/app/cam1/x@h/other/secret@", 1) + `}`, 400},
+		{"ovenmediaengine: a second host behind a login", "/", jsonType, OvenMediaEngine{}, `{` + strings.Replace(oven, "h/app/cam1", "u:p@h/app/cam1?x@h/other/secret", 1) + `}`, 400},
 		{"ovenmediaengine: no URL", "/", jsonType, OvenMediaEngine{}, `{` + strings.Replace(oven, "rtmp://", "", 1) + `}`, 400},
 		{"ovenmediaengine: no request", "/", jsonType, OvenMediaEngine{}, `{"client":{"address":"192.0.2.7"}}`, 400},
 		{"ovenmediaengine: a client that is no object", "/", jsonType, OvenMediaEngine{}, `{"client":"192.0.2.7","request":{}}`, 400},

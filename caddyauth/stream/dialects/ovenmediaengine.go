@@ -139,7 +139,7 @@ type ovenURL struct {
 func parseOvenURL(text string) (ovenURL, error) {
 	malformed := verdict.Errorf(verdict.Malformed, "the client's URL does not name an app and a stream")
 	scheme, rest, ok := strings.Cut(text, "://")
-	if !ok {
+	if !ok || hidesStream(rest) {
 		return ovenURL{}, malformed
 	}
 	address, query, _ := strings.Cut(rest, "?")
@@ -164,6 +164,21 @@ func parseOvenURL(text string) (ovenURL, error) {
 		}
 	}
 	return u, nil
+}
+
+// hidesStream reports whether OvenMediaEngine could read another stream in the rest of a URL, behind its scheme. The regular
+// expression of its `ov::Url` takes all up to the last `://` for the scheme, and all up to an `@` for a login, whatever
+// stands between: a client's `/app/cam1?x=rtmp://host/app/cam2` is cam2.
+func hidesStream(rest string) bool {
+	if strings.Contains(rest, "://") {
+		return true
+	}
+	host := strings.IndexAny(rest, "/?")
+	if host < 0 {
+		return false
+	}
+	_, behind, _ := strings.Cut(rest[host:], "@")
+	return strings.Count(behind, "/") > 1
 }
 
 // rename gives the URL with another stream: `name` in the same app, or `app/name`.
