@@ -58,6 +58,10 @@ type Request struct {
 	// NoSession says that what is asked opens none, such as to change what a source says of itself: nothing is counted.
 	NoSession bool
 
+	// EitherMode says that a Close ends what the session published and what it played, whatever Mode says: the server tells
+	// one end of a connection.
+	EitherMode bool
+
 	// Listeners, Listened24h and Listened7d are counters that the server reports; nil if it did not.
 	Listeners   *int64
 	Listened24h *time.Duration

@@ -247,15 +247,15 @@ func (p *policy) extend(ctx context.Context, s *session, lease time.Duration) {
 
 // end closes the session of a Close. Where this Caddy was not the one that opened it, the event itself says by whom it
 // may have been counted: its user, its token, its address, its stream. Where it says too little, the lease ends it. One
-// that does not say whether it was a publisher's or a player's is taken for either's.
+// that does not say for sure whether it was a publisher's or a player's is taken for either's.
 func (p *policy) end(ctx context.Context, q *Request, now time.Time) {
 	if p.book == nil || q.Session == "" {
 		return
 	}
-	if q.Mode == "" {
+	if q.Mode == "" || q.EitherMode {
 		for _, mode := range []Mode{Publish, Play} {
 			either := *q
-			either.Mode = mode
+			either.Mode, either.EitherMode = mode, false
 			p.end(ctx, &either, now)
 		}
 		return

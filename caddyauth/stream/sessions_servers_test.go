@@ -148,6 +148,24 @@ func TestAnEndWithoutAModeEndsTheSession(t *testing.T) {
 	}
 }
 
+// ZLMediaKit tells one end of a connection, and calls a publisher that it refused when we had allowed it a player: its
+// stream was on the air ("Already publishing" in RtmpSession.cpp and RtspSession.cpp, where `is_player` is all that owns no
+// stream).
+func TestZLMediaKitCallsAPublisherThatItRefusedAPlayer(t *testing.T) {
+	bed := testbed.New(t, site(handle("/zlm/*", "zlmediakit", fmt.Sprintf("allow %q {\nmode publish\nmax_sessions 2 per ip\n}", own(t)))))
+	zlm := func(client int, name, more string) *http.Request {
+		return hook("/zlm/"+name, "application/json", fmt.Sprintf(
+			`{"app":"live","id":"p%d","ip":"198.51.100.8","mediaServerId":"z","params":"","schema":"rtmp","stream":"cam1"%s}`, client, more))
+	}
+	const allow = `{"code":0,"msg":"success"}`
+	answered(t, bed.Do(t, zlm(1, "on_publish", "")), 200, allow)
+	for client := 2; client < 5; client++ {
+		answered(t, bed.Do(t, zlm(client, "on_publish", "")), 200, allow)
+		answered(t, bed.Do(t, zlm(client, "on_flow_report", `,"player":true`)), 200, allow)
+	}
+	answered(t, bed.Do(t, zlm(1, "on_flow_report", `,"player":false`)), 200, allow)
+}
+
 // Of a session that the server never ends, a lease does. Asked about again it is the same; without a name it is none.
 func TestSessionsOfServersThatNeverEndThem(t *testing.T) {
 	single := fmt.Sprintf("allow %q {\nmax_sessions 1 per stream 2h\n}", own(t))

@@ -308,7 +308,7 @@ func TestDecodeOfServers(t *testing.T) {
 			ZLMediaKit{},
 			`{"app":"live","duration":6,"hook_index":5,"id":"140259799100960","ip":"192.0.2.7","mediaServerId":"zlm-1","params":"token=x","player":true,"port":55345,"protocol":"rtsp","schema":"rtsp","stream":"cam1","totalBytes":1508161,"vhost":"h"}`,
 			stream.Request{
-				Event: stream.Close, Action: "on_flow_report", Mode: stream.Play, App: "live", Name: "cam1", Transport: "rtsp",
+				Event: stream.Close, Action: "on_flow_report", Mode: stream.Play, EitherMode: true, App: "live", Name: "cam1", Transport: "rtsp",
 				IP: netip.MustParseAddr("192.0.2.7"), Server: "zlm-1", Session: "140259799100960",
 				Query: url.Values{"token": {"x"}}, Fields: map[string]string{"vhost": "h"},
 			},

@@ -90,6 +90,8 @@ func (ZLMediaKit) Decode(r *http.Request, body []byte) (*stream.Request, error) 
 		q.Transport = strings.ToLower(m.text("schema"))
 	}
 	if q.Event == stream.Close {
+		// To ZLMediaKit a player is who owns no stream, such as a publisher whose stream was on the air already.
+		q.EitherMode = true
 		if player, ok := m.Get("player"); ok {
 			if plays, isBool := player.Bool(); isBool && plays {
 				q.Mode = stream.Play
