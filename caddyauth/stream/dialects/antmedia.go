@@ -43,8 +43,8 @@ func (AntMedia) Can() stream.Ability {
 	}
 }
 
-// antMediaModes are the modes of the hook. A stream that is only to be recorded, or appended to a recording, is nothing
-// that a rule here speaks of.
+// antMediaModes are the modes of the hook. One who publishes in the mode `record` or `append` writes a file, too: no rule here
+// could forbid that, so it is refused.
 var antMediaModes = map[string]stream.Mode{"live": stream.Publish, "publish": stream.Publish, "play": stream.Play}
 
 // Decode reads the hook's JSON.

@@ -89,7 +89,8 @@ func (OvenMediaEngine) Decode(r *http.Request, body []byte) (*stream.Request, er
 		return nil, err
 	}
 	q.App, q.Name, q.Query = asked.app, asked.name, parseArgs(asked.query)
-	// There are no session ids. A connection is one, for each stream on it.
+	// There are no session ids. A connection is one, for each stream on it. Over HLS and WHIP the end may come on another
+	// connection, and is then not known.
 	if address != "" && port != "" {
 		q.Session = net.JoinHostPort(address, port) + "/" + q.Stream()
 	}

@@ -21,7 +21,8 @@ func init() {
 // again, so that a denial is 200, too, with another code.
 //
 // The hooks for directories, RTSP passwords and the shell ask for no stream, and are refused. `on_flow_report` is the end
-// of a session, and comes only for those that moved more than `flowThreshold` KB: set that to 0.
+// of a session, and comes only for those that moved more than `flowThreshold` KB: set that to 0. Of a session over WebRTC it
+// has another id than the beginning.
 type ZLMediaKit struct{}
 
 // CaddyModule returns the Caddy module information.
