@@ -116,6 +116,15 @@ func TestDecode(t *testing.T) {
 			},
 		},
 		{
+			"icecast 2.5: a client's number is left out where it is 0, as of the first one after a start",
+			Icecast{},
+			"action=listener_remove&duration=0&server=ice%2etest&port=8000&server%2dinstance=0b1f&mount=%2flive%2eogg&ip=192%2e0%2e2%2e7&agent=%2d",
+			stream.Request{
+				Event: stream.Close, Action: "listener_remove", Mode: stream.Play, Name: "live.ogg", Transport: "icecast",
+				IP: netip.MustParseAddr("192.0.2.7"), Server: "ice.test:8000", Session: "0",
+			},
+		},
+		{
 			"icecast 2.5: of a source, too, the mount is what it asked for",
 			Icecast{},
 			"action=stream_auth&server=ice%2etest&port=8000&server%2dinstance=0b1f&client=6&mount=%2f%256cive%2eogg%3ftoken%3dgood&user=dj1&pass=p&ip=192%2e0%2e2%2e7&agent=Lavf%2f59",

@@ -117,6 +117,9 @@ func decodeIcecast(fields form) (*stream.Request, error) {
 			q.Fields[name] = value
 		}
 	}
+	if q.Session == "" && fields["server-instance"] != "" {
+		q.Session = "0" // which 2.5 leaves out
+	}
 	if q.Session != "" {
 		if _, err := strconv.ParseUint(q.Session, 10, 64); err != nil {
 			return nil, verdict.Errorf(verdict.Malformed, "client is not a number")
