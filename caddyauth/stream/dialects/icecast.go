@@ -51,7 +51,7 @@ func (Icecast) Can() stream.Ability {
 		Sources:         []stream.Source{{From: "query", Name: "token"}, {From: "password", Mode: stream.Publish}},
 		NoApps:          true,
 		Closes:          true,
-		EndsPlayersOnly: true,
+		EndsPlayersOnly: true, // but icecast-kh ends sources, too
 	}
 }
 
