@@ -274,6 +274,16 @@ func TestDecodeOfServers(t *testing.T) {
 		},
 
 		{
+			"ovenmediaengine 0.15.3 to 0.15.11: the other spelling of user_agent", "/", jsonType,
+			OvenMediaEngine{},
+			`{"client":{"address":"192.0.2.7","port":40001,"user-agent":"Safari"},"request":{"direction":"outgoing","protocol":"LLHLS","status":"opening","time":"2023-05-01T10:40:00.000+09:00","url":"https://media.example:3334/app/cam1/llhls.m3u8"}}`,
+			stream.Request{
+				Event: stream.Open, Action: "opening", Mode: stream.Play, App: "app", Name: "cam1", Transport: "llhls", Agent: "Safari",
+				IP: netip.MustParseAddr("192.0.2.7"), Server: "192.0.2.1", Session: "192.0.2.7:40001/app/cam1",
+				Fields: map[string]string{"url": "https://media.example:3334/app/cam1/llhls.m3u8"},
+			},
+		},
+		{
 			"ovenmediaengine: a login before the host, and an address in the query", "/", jsonType,
 			OvenMediaEngine{},
 			`{"client":{"address":"192.0.2.7","port":40001,"real_ip":"192.0.2.7"},"request":{"direction":"incoming","protocol":"RTMP","status":"opening","time":"2026-11-22T10:40:00.000+09:00","url":"rtmp://u:p@media.example:1935/app/cam1?user=bob@example.com"}}`,

@@ -1,6 +1,7 @@
 package dialects
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"net/http"
@@ -59,7 +60,7 @@ func (OvenMediaEngine) Decode(r *http.Request, body []byte) (*stream.Request, er
 		Action:    status,
 		Transport: strings.ToLower(request.text("protocol")),
 		Server:    caller(r),
-		Agent:     client.text("user_agent"),
+		Agent:     cmp.Or(client.text("user_agent"), client.text("user-agent")), // as 0.15.3 to 0.15.11 spell it
 		Fields:    map[string]string{"url": request.text("url")},
 	}
 	if err := errors.Join(m.err, client.err, request.err); err != nil {
