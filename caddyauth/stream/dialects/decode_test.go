@@ -174,6 +174,15 @@ func TestDecode(t *testing.T) {
 			},
 		},
 		{
+			"icecast-kh: a listener without an agent",
+			Icecast{},
+			"action=listener_add&port=18500&client=0&server=ice%2etest&mount=%2flive%2emp3&user=&pass=&ip=127%2e0%2e0%2e1&agent=%28null%29&referer=&listeners=",
+			stream.Request{
+				Event: stream.Open, Action: "listener_add", Mode: stream.Play, Name: "live.mp3", Transport: "icecast",
+				IP: loopback, Server: "ice.test:18500", Session: "0", Fields: map[string]string{"referer": ""},
+			},
+		},
+		{
 			"icecast-kh: a listener that left, without its query",
 			Icecast{},
 			"action=listener_remove&server=ice%2etest&port=18500&client=0&mount=%2flive%2emp3&user=&pass=&ip=%3a%3a1&duration=2&agent=curl%2f7%2e88%2e1&sent=28839",

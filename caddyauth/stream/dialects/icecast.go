@@ -109,8 +109,8 @@ func decodeIcecast(fields form) (*stream.Request, error) {
 		Password:  fields["pass"],
 		Fields:    make(map[string]string),
 	}
-	if fields["agent"] != "-" { // which stands for none
-		q.Agent = fields["agent"]
+	if agent := fields["agent"]; agent != "-" && agent != "(null)" { // which stand for none, the second in icecast-kh
+		q.Agent = agent
 	}
 	for name, value := range fields {
 		if !icecastFields[name] {
