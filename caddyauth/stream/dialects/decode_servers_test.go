@@ -34,7 +34,8 @@ func nodeHook(action string) string {
 		`"protocol":"rtmp","createtime":1795310962317,"endtime":0,"inbytes":3453,"outbytes":0,"filePath":"","action":"` + action + `"}`
 }
 
-// The bodies of nginx-rtmp and Node-Media-Server are captures; those of the others are made as their sources make them.
+// The bodies of nginx-rtmp and Node-Media-Server are captures, and so are those of ZLMediaKit (fdaec26, of August 2026) that
+// are indented; those of the others are made as their sources make them.
 func TestDecodeOfServers(t *testing.T) {
 	loopback := netip.MustParseAddr("127.0.0.1")
 	ffmpeg := func(event stream.Event, action string, mode stream.Mode, connection, name string, query url.Values) stream.Request {
@@ -302,6 +303,24 @@ func TestDecodeOfServers(t *testing.T) {
 				Event: stream.Open, Action: "on_publish", Mode: stream.Publish, App: "live", Name: "cam1", Transport: "rtmp",
 				IP: netip.MustParseAddr("192.0.2.7"), Server: "zlm-1", Session: "140186529001776",
 				Query: url.Values{"token": {"good"}, "a": {"b"}}, Fields: map[string]string{"vhost": "__defaultVhost__"},
+			},
+		},
+		{
+			"zlmediakit: play over HTTP-FLV, with a token that is escaped", "/hooks/zlm/on_play?key=x", jsonType,
+			ZLMediaKit{},
+			"{\n\t\"app\" : \"live\",\n\t\"hook_index\" : 17,\n\t\"id\" : \"6-16\",\n\t\"ip\" : \"127.0.0.1\",\n\t\"mediaServerId\" : \"your_server_id\",\n\t\"params\" : \"token=good-%2B%2F%3D%26%25x\",\n\t\"port\" : 56804,\n\t\"protocol\" : \"http\",\n\t\"schema\" : \"rtmp\",\n\t\"stream\" : \"cam1\",\n\t\"vhost\" : \"__defaultVhost__\"\n}",
+			stream.Request{
+				Event: stream.Open, Action: "on_play", Mode: stream.Play, App: "live", Name: "cam1", Transport: "http", IP: loopback,
+				Server: "your_server_id", Session: "6-16", Query: url.Values{"token": {"good-+/=&%x"}}, Fields: map[string]string{"vhost": "__defaultVhost__"},
+			},
+		},
+		{
+			"zlmediakit: the end of a publisher whose stream was on the air already, whom it calls a player", "/hooks/zlm/on_flow_report?key=x", jsonType,
+			ZLMediaKit{},
+			"{\n\t\"app\" : \"live\",\n\t\"duration\" : 0,\n\t\"hook_index\" : 12,\n\t\"id\" : \"3-17\",\n\t\"ip\" : \"127.0.0.1\",\n\t\"mediaServerId\" : \"your_server_id\",\n\t\"params\" : \"token=good\",\n\t\"player\" : true,\n\t\"port\" : 35300,\n\t\"protocol\" : \"rtmp\",\n\t\"schema\" : \"rtmp\",\n\t\"stream\" : \"cam1\",\n\t\"totalBytes\" : 7106,\n\t\"vhost\" : \"__defaultVhost__\"\n}",
+			stream.Request{
+				Event: stream.Close, Action: "on_flow_report", Mode: stream.Play, EitherMode: true, App: "live", Name: "cam1", Transport: "rtmp",
+				IP: loopback, Server: "your_server_id", Session: "3-17", Query: url.Values{"token": {"good"}}, Fields: map[string]string{"vhost": "__defaultVhost__"},
 			},
 		},
 		{
