@@ -336,6 +336,12 @@ func TestDefectsOfOthers(t *testing.T) {
 		r.Header.Set("X-Forwarded-For", "203.0.113.9")
 		answered(t, bed.Do(t, r), 403, `{"code":403}`)
 	})
+	t.Run("a token for one stream opens none whose URL is hidden behind it", func(t *testing.T) {
+		good := mint(t, nil)
+		answered(t, bed.Do(t, oven("opening", "", good)), 200, `{"allowed":true}`)
+		answered(t, bed.Do(t, oven("opening", "", good+"&x=ws://h:3333/live/cam2")), 200, ovenDenied)
+		answered(t, bed.Do(t, oven("opening", "", good+"&x@h:3333/live/cam2")), 200, ovenDenied)
+	})
 	t.Run("the end of a session is one, and is answered as such", func(t *testing.T) {
 		answered(t, bed.Do(t, oven("closing", "", "")), 200, `{}`)
 		answered(t, bed.Do(t, nginxCall("/nginx", "live", "publish_done", "&name=cam1", "")), 200, "")
