@@ -24,6 +24,8 @@ type session struct {
 	lease   time.Duration // how long it counts without a word
 	place   int           // in the heap
 
+	herald [32]byte // by what the one is known that takes its place; zero: none does
+
 	onAir bool     // the server has said so
 	next  *session // who was allowed to open it since then: the server may have refused that one, and says nothing of it
 }
@@ -39,6 +41,7 @@ type book struct {
 	mu    sync.Mutex
 	open  map[[32]byte]*session
 	ends  byEnd
+	first map[[32]byte]*session          // heralds
 	sizes map[string]int                 // open ones by dialect
 	gauge func(dialect string, open int) // may be nil
 }
@@ -65,7 +68,7 @@ func closeBook() error {
 }
 
 func newBook(gauge func(string, int)) *book {
-	return &book{open: make(map[[32]byte]*session), sizes: make(map[string]int), gauge: gauge}
+	return &book{open: make(map[[32]byte]*session), first: make(map[[32]byte]*session), sizes: make(map[string]int), gauge: gauge}
 }
 
 // Destruct implements caddy.Destructor. There is nothing to close.
@@ -145,9 +148,18 @@ func (b *book) forget(s *session) (was session, shared bool) {
 
 // remove forgets a session, and those that are over, and returns it.
 func (b *book) remove(key [32]byte, now time.Time) (session, bool) {
+	return b.removeFrom(b.open, key, now)
+}
+
+// follow forgets the herald that a session follows, and returns it.
+func (b *book) follow(herald [32]byte, now time.Time) (session, bool) {
+	return b.removeFrom(b.first, herald, now)
+}
+
+func (b *book) removeFrom(index map[[32]byte]*session, key [32]byte, now time.Time) (session, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s, ok := b.open[key]
+	s, ok := index[key]
 	if ok {
 		b.drop(s)
 	}
@@ -166,6 +178,9 @@ func (b *book) sweep(now time.Time) {
 
 func (b *book) add(s *session) {
 	b.open[s.key] = s
+	if s.herald != [32]byte{} {
+		b.first[s.herald] = s
+	}
 	heap.Push(&b.ends, s)
 	b.sizes[s.dialect]++
 	b.show(s.dialect)
@@ -174,6 +189,9 @@ func (b *book) add(s *session) {
 func (b *book) drop(s *session) {
 	heap.Remove(&b.ends, s.place)
 	delete(b.open, s.key)
+	if b.first[s.herald] == s {
+		delete(b.first, s.herald)
+	}
 	b.sizes[s.dialect]--
 	b.show(s.dialect)
 }

@@ -123,6 +123,11 @@ func (p *policy) sessionKey(q *Request) [32]byte {
 	return store.Key("session", p.dialect, q.Server, string(q.Mode), q.Session)
 }
 
+// heraldKey names what is asked before a session, of the same client and stream.
+func (p *policy) heraldKey(q *Request, group [32]byte) [32]byte {
+	return store.Key("herald", p.dialect, q.Server, string(q.Mode), q.IP.String(), q.Stream(), string(group[:]))
+}
+
 // group names what the sessions of a rule are counted in.
 func (p *policy) group(rule string, who []string) [32]byte {
 	return store.Key(append([]string{"sessions", p.dialect, rule}, who...)...)
@@ -150,14 +155,22 @@ func (e *evaluation) admit(rule *Rule, name string, d *Decision, m match) error 
 		// However seldom the server asks again, it is known then since when.
 		now.end = e.now.Add(d.TimeLimit + closeLease)
 	}
-	before, known := e.book.get(now.key)
 	if limit != nil {
 		who := limit.who(e.q, d.Subject, m.token)
 		if who == nil {
 			return verdict.Errorf(verdict.Denied, "it is not known by which %s to count the session", limit.Per)
 		}
 		now.group, now.counted, now.limit = e.group(name, who), true, limit.Limit
+		switch herald := e.heraldKey(e.q, now.group); {
+		case e.q.Herald:
+			now.herald = herald
+		case e.q.Heralded:
+			if first, ok := e.book.follow(herald, e.now); ok {
+				_ = e.leave(e.ctx, first.group, first.key, first.end.Sub(e.now))
+			}
+		}
 	}
+	before, known := e.book.get(now.key)
 	// Of two on one mount the server refuses the second, after it has asked us.
 	contested := known && before.onAir && e.q.Event == Open
 	if contested {

@@ -186,3 +186,78 @@ func TestSessionsOfServersThatNeverEndThem(t *testing.T) {
 	answered(t, bed.Do(t, mediaMTX(`"5f4d2c0e-0000-4000-8000-000000000000"`)), 403, "")
 	answered(t, bed.Do(t, mediaMTX("null")), 403, "")
 }
+
+// MediaMTX 1.20.1 (seen with FFmpeg's player) asks about one that plays over RTSP twice: on its DESCRIBE under the connection's
+// id and without an agent, and on its SETUP under the session's. Such a one counts once, and whoever leaves its agent out is
+// no more than one beside it.
+func TestAPlayerOverRTSPIsOneSessionOfMediaMTX(t *testing.T) {
+	bed := testbed.New(t, site(
+		handle("/one", "mediamtx", fmt.Sprintf("allow %q {\nmax_sessions 1 per ip 2h\n}", own(t)+"1"))+
+			handle("/two", "mediamtx", fmt.Sprintf("allow %q {\nmax_sessions 2 per ip 2h\n}", own(t)+"2"))))
+	ask := func(path, ip, stream, id, agent string) *http.Request {
+		return hook(path, "application/json", fmt.Sprintf(
+			`{"ip":%q,"user":"","password":"","token":"t0k","action":"read","path":%q,"protocol":"rtsp","id":"ca360b9e-907c-4d79-9998-%s","query":"token=t0k","userAgent":%q}`,
+			ip, stream, id, agent))
+	}
+	const lavf = "Lavf59.27.100"
+	for _, test := range []struct {
+		name, path, ip string
+		asks           []*http.Request
+		last           int
+	}{
+		{"one", "/one", "192.0.2.1", []*http.Request{
+			ask("/one", "192.0.2.1", "cam1", "c1", ""), ask("/one", "192.0.2.1", "cam1", "s1", lavf),
+		}, 200},
+		{"one whose DESCRIBE is repeated", "/one", "192.0.2.2", []*http.Request{
+			ask("/one", "192.0.2.2", "cam1", "c1", ""), ask("/one", "192.0.2.2", "cam1", "c1", ""), ask("/one", "192.0.2.2", "cam1", "s1", lavf),
+		}, 200},
+		{"one of 1.19.0, with one id", "/one", "192.0.2.3", []*http.Request{
+			ask("/one", "192.0.2.3", "cam1", "c1", ""), ask("/one", "192.0.2.3", "cam1", "c1", lavf),
+		}, 200},
+		{"a second", "/one", "192.0.2.4", []*http.Request{
+			ask("/one", "192.0.2.4", "cam1", "c1", ""), ask("/one", "192.0.2.4", "cam1", "s1", lavf), ask("/one", "192.0.2.4", "cam1", "c2", ""),
+		}, 403},
+		{"a second without a DESCRIBE", "/one", "192.0.2.5", []*http.Request{
+			ask("/one", "192.0.2.5", "cam1", "c1", ""), ask("/one", "192.0.2.5", "cam1", "s1", lavf), ask("/one", "192.0.2.5", "cam1", "s2", lavf),
+		}, 403},
+		{"a second that never says its agent", "/one", "192.0.2.6", []*http.Request{
+			ask("/one", "192.0.2.6", "cam1", "s1", ""), ask("/one", "192.0.2.6", "cam1", "s2", ""),
+		}, 403},
+		{"another stream", "/one", "192.0.2.7", []*http.Request{
+			ask("/one", "192.0.2.7", "cam1", "c1", ""), ask("/one", "192.0.2.7", "cam2", "s1", lavf),
+		}, 403},
+		{"two, one after the other", "/two", "192.0.2.1", []*http.Request{
+			ask("/two", "192.0.2.1", "cam1", "c1", ""), ask("/two", "192.0.2.1", "cam1", "s1", lavf),
+			ask("/two", "192.0.2.1", "cam1", "c2", ""), ask("/two", "192.0.2.1", "cam1", "s2", lavf),
+		}, 200},
+		{"a third", "/two", "192.0.2.1", []*http.Request{ask("/two", "192.0.2.1", "cam1", "c3", "")}, 403},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for i, r := range test.asks {
+				want := 200
+				if i == len(test.asks)-1 {
+					want = test.last
+				}
+				answered(t, bed.Do(t, r), want, "")
+			}
+		})
+	}
+}
+
+// What MediaMTX 1.20.1 asks without an id opens no session: its pages, and the OPTIONS by which a WebRTC player asks for
+// STUN servers. Recordings, and all of HLS before 1.18, have media and no id: those are not let in uncounted.
+func TestWhatMediaMTXAsksOutsideOfSessions(t *testing.T) {
+	bed := testbed.New(t, site(handle("/hook", "mediamtx", fmt.Sprintf("allow %q {\nmax_sessions 1 per stream 2h\n}", own(t)))))
+	ask := func(action, protocol, id, agent string) *http.Request {
+		return hook("/hook", "application/json", fmt.Sprintf(
+			`{"ip":"127.0.0.1","user":"","password":"","token":"","action":%q,"path":"live/cam1","protocol":%q,"id":%s,"query":"token=t0k"%s}`, action, protocol, id, agent))
+	}
+	const page, curl, id = `,"userAgent":""`, `,"userAgent":"curl/7.88.1"`, `"e1694fa1-6c3f-4d42-bff6-d54b5996cd37"`
+	answered(t, bed.Do(t, ask("read", "webrtc", "null", curl)), 200, "") // the page
+	answered(t, bed.Do(t, ask("read", "webrtc", "null", curl)), 200, "") // OPTIONS
+	answered(t, bed.Do(t, ask("read", "webrtc", id, curl)), 200, "")     // POST
+	answered(t, bed.Do(t, ask("read", "hls", "null", page)), 200, "")
+	answered(t, bed.Do(t, ask("read", "hls", `"fd004437-3c83-44dc-85e6-d96e4777a066"`, curl)), 403, "")
+	answered(t, bed.Do(t, ask("read", "hls", "null", "")), 403, "")
+	answered(t, bed.Do(t, ask("playback", "", "null", page)), 403, "")
+}

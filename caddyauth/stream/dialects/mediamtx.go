@@ -17,7 +17,9 @@ func init() {
 // MediaMTX answers MediaMTX's `authMethod: http`. It allows on any 2xx, and denies on any other status; 401 is for clients
 // that brought no credential, and makes some of them ask for one. There is no app: the name is MediaMTX's path.
 //
-// It never says that a session has ended, and names none where an HLS client has no session yet.
+// It never says that a session has ended. It names none for recordings, for HLS before 1.18, and for what has no media:
+// its pages, and the OPTIONS of WebRTC players. Since 1.19.3 it asks about the DESCRIBE of a player over RTSP under the id of
+// the connection, without an agent, and about its SETUP under that of the session.
 //
 // Its actions api, metrics and pprof ask for no stream, and are refused: leave them in `authHTTPExclude`.
 type MediaMTX struct{}
@@ -76,6 +78,13 @@ func (MediaMTX) Decode(r *http.Request, body []byte) (*stream.Request, error) {
 	}
 	if q.IP, err = parseIP(address); err != nil {
 		return nil, err
+	}
+	_, tellsAgent := m.Get("userAgent") // since 1.19
+	switch {
+	case q.Transport == "webrtc", q.Transport == "hls" && tellsAgent && q.Agent == "":
+		q.NoSession = q.Session == "" // a page, or OPTIONS
+	case q.Transport == "rtsp" && q.Action == "read" && tellsAgent:
+		q.Herald, q.Heralded = q.Agent == "", q.Agent != ""
 	}
 	var known bool
 	if q.Mode, known = mediaMTXModes[q.Action]; !known {
