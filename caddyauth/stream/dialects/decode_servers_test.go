@@ -205,6 +205,16 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
+			"srs 6.0.157, captured: an HLS player, whose file is no part of the name", "/", jsonType,
+			SRS{},
+			`{"server_id":"vid-z3087a8","service_id":"09359134","action":"on_play","client_id":"cny6e616","ip":"127.0.0.1","vhost":"__defaultVhost__","app":"live","stream":"cam1.m3u8","tcUrl":"http://127.0.0.1/live","param":"?token=good","pageUrl":"","stream_url":"/live/cam1","stream_id":"vid-17gl743"}`,
+			stream.Request{
+				Event: stream.Open, Action: "on_play", Mode: stream.Play, App: "live", Name: "cam1", IP: netip.MustParseAddr("127.0.0.1"),
+				Server: "vid-z3087a8/09359134", Session: "cny6e616", Query: url.Values{"token": {"good"}},
+				Fields: map[string]string{"vhost": "__defaultVhost__", "tcUrl": "http://127.0.0.1/live"},
+			},
+		},
+		{
 			"srs: a recording", "/", jsonType,
 			SRS{},
 			`{"server_id":"v","service_id":"s","action":"on_dvr","client_id":"c","ip":"192.0.2.7","vhost":"h","app":"live","stream":"cam1","param":"","cwd":"/","file":"./a.flv"}`,

@@ -72,6 +72,13 @@ func (SRS) Decode(r *http.Request, body []byte) (*stream.Request, error) {
 	q.Server = m.id("server_id") + "/" + m.id("service_id")
 	// RTMP has the `?` before the query, SRT and WebRTC have not.
 	q.Query = parseArgs(strings.TrimPrefix(m.text("param"), "?"))
+	// Newer versions know a stream by its name without an extension: secret.flv plays secret. They say so here.
+	url := m.text("stream_url")
+	if known := url[strings.LastIndexByte(url, '/')+1:]; known != "" {
+		if extension, ok := strings.CutPrefix(q.Name, known+"."); ok && !strings.Contains(extension, ".") {
+			q.Name = known
+		}
+	}
 	address := m.text("ip")
 	if m.err != nil {
 		return nil, m.err
