@@ -215,6 +215,16 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
+			"srs 6.0.157, captured: the query stands before the stream, and comes twice", "/", jsonType,
+			SRS{},
+			`{"server_id":"vid-z3087a8","service_id":"09359134","action":"on_play","client_id":"g57m640x","ip":"127.0.0.1","vhost":"__defaultVhost__","app":"live","stream":"cam1","tcUrl":"rtmp://127.0.0.1:27935/live?token=good","param":"?token=good?token=good","pageUrl":"","stream_url":"/live/cam1","stream_id":"vid-17gl743"}`,
+			stream.Request{
+				Event: stream.Open, Action: "on_play", Mode: stream.Play, App: "live", Name: "cam1", IP: netip.MustParseAddr("127.0.0.1"),
+				Server: "vid-z3087a8/09359134", Session: "g57m640x", Query: url.Values{"token": {"good"}},
+				Fields: map[string]string{"vhost": "__defaultVhost__", "tcUrl": "rtmp://127.0.0.1:27935/live?token=good"},
+			},
+		},
+		{
 			"srs: a recording", "/", jsonType,
 			SRS{},
 			`{"server_id":"v","service_id":"s","action":"on_dvr","client_id":"c","ip":"192.0.2.7","vhost":"h","app":"live","stream":"cam1","param":"","cwd":"/","file":"./a.flv"}`,

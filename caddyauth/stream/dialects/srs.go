@@ -71,7 +71,14 @@ func (SRS) Decode(r *http.Request, body []byte) (*stream.Request, error) {
 	}
 	q.Server = m.id("server_id") + "/" + m.id("service_id")
 	// RTMP has the `?` before the query, SRT and WebRTC have not.
-	q.Query = parseArgs(strings.TrimPrefix(m.text("param"), "?"))
+	param := m.text("param")
+	// A query that stands before the stream (rtmp://host/app?token=t/stream) comes twice, after that of the stream.
+	if i := strings.IndexByte(q.Fields["tcUrl"], '?'); i >= 0 {
+		if before := q.Fields["tcUrl"][i:]; strings.HasSuffix(param, before+before) {
+			param = strings.TrimSuffix(param, before+before) + "&" + before[1:]
+		}
+	}
+	q.Query = parseArgs(strings.TrimPrefix(param, "?"))
 	// Newer versions know a stream by its name without an extension: secret.flv plays secret. They say so here.
 	url := m.text("stream_url")
 	if known := url[strings.LastIndexByte(url, '/')+1:]; known != "" {
