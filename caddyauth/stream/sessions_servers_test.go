@@ -201,36 +201,36 @@ func TestAPlayerOverRTSPIsOneSessionOfMediaMTX(t *testing.T) {
 	}
 	const lavf = "Lavf59.27.100"
 	for _, test := range []struct {
-		name, path, ip string
-		asks           []*http.Request
-		last           int
+		name string
+		asks []*http.Request
+		last int
 	}{
-		{"one", "/one", "192.0.2.1", []*http.Request{
+		{"one", []*http.Request{
 			ask("/one", "192.0.2.1", "cam1", "c1", ""), ask("/one", "192.0.2.1", "cam1", "s1", lavf),
 		}, 200},
-		{"one whose DESCRIBE is repeated", "/one", "192.0.2.2", []*http.Request{
+		{"one whose DESCRIBE is repeated", []*http.Request{
 			ask("/one", "192.0.2.2", "cam1", "c1", ""), ask("/one", "192.0.2.2", "cam1", "c1", ""), ask("/one", "192.0.2.2", "cam1", "s1", lavf),
 		}, 200},
-		{"one of 1.19.0, with one id", "/one", "192.0.2.3", []*http.Request{
+		{"one of 1.19.0, with one id", []*http.Request{
 			ask("/one", "192.0.2.3", "cam1", "c1", ""), ask("/one", "192.0.2.3", "cam1", "c1", lavf),
 		}, 200},
-		{"a second", "/one", "192.0.2.4", []*http.Request{
+		{"a second", []*http.Request{
 			ask("/one", "192.0.2.4", "cam1", "c1", ""), ask("/one", "192.0.2.4", "cam1", "s1", lavf), ask("/one", "192.0.2.4", "cam1", "c2", ""),
 		}, 403},
-		{"a second without a DESCRIBE", "/one", "192.0.2.5", []*http.Request{
+		{"a second without a DESCRIBE", []*http.Request{
 			ask("/one", "192.0.2.5", "cam1", "c1", ""), ask("/one", "192.0.2.5", "cam1", "s1", lavf), ask("/one", "192.0.2.5", "cam1", "s2", lavf),
 		}, 403},
-		{"a second that never says its agent", "/one", "192.0.2.6", []*http.Request{
+		{"a second that never says its agent", []*http.Request{
 			ask("/one", "192.0.2.6", "cam1", "s1", ""), ask("/one", "192.0.2.6", "cam1", "s2", ""),
 		}, 403},
-		{"another stream", "/one", "192.0.2.7", []*http.Request{
+		{"another stream", []*http.Request{
 			ask("/one", "192.0.2.7", "cam1", "c1", ""), ask("/one", "192.0.2.7", "cam2", "s1", lavf),
 		}, 403},
-		{"two, one after the other", "/two", "192.0.2.1", []*http.Request{
+		{"two, one after the other", []*http.Request{
 			ask("/two", "192.0.2.1", "cam1", "c1", ""), ask("/two", "192.0.2.1", "cam1", "s1", lavf),
 			ask("/two", "192.0.2.1", "cam1", "c2", ""), ask("/two", "192.0.2.1", "cam1", "s2", lavf),
 		}, 200},
-		{"a third", "/two", "192.0.2.1", []*http.Request{ask("/two", "192.0.2.1", "cam1", "c3", "")}, 403},
+		{"a third", []*http.Request{ask("/two", "192.0.2.1", "cam1", "c3", "")}, 403},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for i, r := range test.asks {
