@@ -139,9 +139,24 @@ func unreadable(err error) error {
 	}
 }
 
+// withMinor gives the first line of a request with the version that net/http reads: it knows HTTP/2 and HTTP/3 only with
+// the .0 that curl, browsers and proxies leave out.
+func withMinor(line string) string {
+	text := strings.TrimRight(line, "\r\n")
+	if !strings.HasSuffix(text, " HTTP/2") && !strings.HasSuffix(text, " HTTP/3") {
+		return line
+	}
+	return text + ".0" + line[len(text):]
+}
+
 // request reads the recorded request.
 func (e *explaining) request(from io.Reader) (*http.Request, error) {
 	reader := bufio.NewReader(io.LimitReader(from, maxBody))
+	first, err := reader.ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("reading the request: %w", err)
+	}
+	reader = bufio.NewReader(io.MultiReader(strings.NewReader(withMinor(first)), reader))
 	r, err := http.ReadRequest(reader)
 	if err != nil {
 		return nil, unreadable(err)

@@ -235,6 +235,21 @@ func TestExplainSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// curl, browsers and proxies write the version of HTTP/2 and HTTP/3 without a dot.
+func TestExplainReadsWhatWasRecordedFromHTTP2AndHTTP3(t *testing.T) {
+	config := write(t, "http:// {\ncallback_auth api_key {\nheader X-Key\nkey "+testbed.Secret+"\n}\nrespond \"{http.request.proto}\"\n}")
+	for _, version := range []string{"HTTP/2", "HTTP/2.0", "HTTP/3", "HTTP/3.0"} {
+		for _, end := range []string{"\n", "\r\n"} {
+			recorded := strings.Join([]string{"POST /hook " + version, "host: h", "x-key: " + testbed.Secret, "", "{}"}, end)
+			out, err := execute(t, command.ExplainCommand(), recorded, "--config", config)
+			if want := strings.TrimSuffix(version, ".0") + ".0"; err != nil || !strings.Contains(out, "a body of 2 bytes") ||
+				!strings.Contains(out, "api_key: ok") || !strings.Contains(out, want) {
+				t.Errorf("%s, lines that end with %q: printed %q, error %v", version, end, out, err)
+			}
+		}
+	}
+}
+
 // Caddyfile's adapter would show the whole of it, secrets included, as an address that it cannot read.
 func TestExplainTakesJSONByAnyName(t *testing.T) {
 	config := write(t, `{"apps":{"http":{"servers":{"s":{"listen":[":80"],"routes":[{"handle":[{"handler":"callback_auth",`+
