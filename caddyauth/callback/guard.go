@@ -127,6 +127,7 @@ func fill(v, other *Verdict) {
 	}
 	if other.ID != "" && (v.ID == "" || other.replay && !v.replay) {
 		v.ID, v.Account, v.Others, v.Until = other.ID, other.Account, other.Others, other.Until
+		v.Digest = other.Digest
 		v.idScheme, v.replay = other.idScheme, other.replay
 	}
 	if v.Claims == nil {

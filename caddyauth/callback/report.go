@@ -119,6 +119,9 @@ func setPlaceholders(ctx context.Context, repl *caddy.Replacer, v *Verdict, iden
 	said.scheme, said.reason = v.Scheme, string(v.Reason)
 	if identified {
 		said.identified, said.id, said.key, said.claims = true, v.ID, v.Key, v.Claims
+		if v.Digest {
+			said.id = ""
+		}
 		if v.User != "" {
 			said.user = v.User
 			repl.Delete(userID) // which other handlers set, and the last one counts: what is set is found first

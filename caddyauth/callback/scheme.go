@@ -116,6 +116,10 @@ type Verdict struct {
 	// sender's own word for it, else secret.Value.Fingerprint of the secret, so that two senders' ids never meet.
 	Account, ID string
 
+	// Digest says that ID is a digest of the message, which signs no id of its own: replay protection knows it by that,
+	// and nobody else is told.
+	Digest bool
+
 	// Others is what the same message may be known by too, where its sender could have signed it with several secrets:
 	// whoever holds it can take one signature away. It passes once under all of these names.
 	Others []Name

@@ -61,6 +61,7 @@ type Request struct {
 	// EitherMode says that a Close ends what the session published and what it played, whatever Mode says: the server tells
 	// one end of a connection.
 	EitherMode bool
+
 	// Herald says that what is asked comes before a session, under an id of its own: the client's next Heralded one of this
 	// stream takes its place, and is not a second session.
 	Herald, Heralded bool

@@ -125,7 +125,7 @@ func (l *LiveKit) Verify(q *callback.Request) callback.Verdict {
 			return refused(accepted.Key, verdict.Errorf(verdict.BodyMismatch, "sha256 is not the hash of the body"))
 		}
 		done := accepted
-		done.Then, done.ID = nil, hex.EncodeToString(sum[:])
+		done.Then, done.ID, done.Digest = nil, hex.EncodeToString(sum[:]), true
 		return done
 	}
 	return accepted

@@ -2,8 +2,11 @@ package schemes_test
 
 import (
 	"crypto/ed25519"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -77,5 +80,36 @@ func TestAMessageSignedWithTwoSecretsPassesOnceWhicheverSignatureIsLeft(t *testi
 				}
 			}
 		})
+	}
+}
+
+// What is known to replay protection by its digest has no id of its own, and the receiver is told of none.
+func TestTheIDOfAMessageIsItsSendersOrNone(t *testing.T) {
+	bed := testbed.New(t, `
+http:// {
+	callback_auth {
+		github {
+			secret `+testbed.Secret+`
+		}
+		replay {
+			window 1h
+		}
+	}
+	respond "{http.callback_auth.scheme} {http.callback_auth.key} id={http.callback_auth.id}"
+}`)
+	const body = `{"zen":"Design for failure."}`
+	mac := hmac.New(sha256.New, []byte(testbed.Secret))
+	mac.Write([]byte(body))
+	deliver := func() testbed.Result {
+		r := httptest.NewRequest("POST", "https://hooks.example.com/cb", strings.NewReader(body))
+		r.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+		r.Header.Set("X-Github-Delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958") // which is not signed
+		return bed.Do(t, r)
+	}
+	if got := deliver(); got.Status != 200 || got.Body != "github 1 id=" {
+		t.Errorf("%d %q", got.Status, got.Body)
+	}
+	if got := deliver(); got.Status != 409 {
+		t.Errorf("the same again: %d", got.Status)
 	}
 }

@@ -184,7 +184,7 @@ func matched(match signature.Match, err error) callback.Verdict {
 		return callback.Refuse(err)
 	}
 	label, name := match.Key.Label(), nameOf(match)
-	v := callback.Verdict{Reason: verdict.OK, Key: label, User: label, Account: name.Account, ID: name.ID}
+	v := callback.Verdict{Reason: verdict.OK, Key: label, User: label, Account: name.Account, ID: name.ID, Digest: match.ID == ""}
 	for _, other := range match.Others {
 		v.Others = append(v.Others, nameOf(other))
 	}

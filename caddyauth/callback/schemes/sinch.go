@@ -129,7 +129,7 @@ func (s *Sinch) Verify(q *callback.Request) callback.Verdict {
 		if err != nil {
 			return callback.Refuse(err)
 		}
-		return callback.Verdict{Reason: verdict.OK, Key: match.Key.Label(), User: key, Account: key, ID: match.Digest}
+		return callback.Verdict{Reason: verdict.OK, Key: match.Key.Label(), User: key, Account: key, ID: match.Digest, Digest: true}
 	}}
 }
 
