@@ -600,6 +600,7 @@ func TestClaimAttacks(t *testing.T) {
 		{name: "nbf-in-skew", want: ok, tokens: each(nbf, seconds(59), seconds(60), seconds(-5), "0")},
 		{name: "nbf-types", want: badCredential, tokens: each(nbf, `"x"`, `true`, `1e300`, `null`, `[]`, `{}`, `-1`)},
 		{name: "iat-old", want: expired, tokens: each(iat, seconds(-361), seconds(-301), "0")},
+		{name: "iat-on-the-edge", want: ok, tokens: each(iat, seconds(-300))},
 		{name: "iat-missing", want: badClaim, tokens: []string{withClaim(t, `"iat":1700000000,`, "")}},
 		{name: "iat-negative", want: badCredential, tokens: each(iat, "-5")},
 		{name: "iat-1e300", want: badCredential, tokens: each(iat, "1e300", "1e18", "99999999999999999999", "1e400")},
@@ -611,6 +612,7 @@ func TestClaimAttacks(t *testing.T) {
 		{name: "aud-wrong", policy: audience, want: badClaim, tokens: append(
 			each(aud, `"other"`, `"my-api/"`, `"MY-API"`, `""`, `[]`), hs256(t, headerHS256, claimsVonage))},
 		{name: "aud-array-match", policy: audience, want: ok, tokens: each(aud, `["other","my-api"]`, `"my-api"`, `["my-other-api"]`)},
+		{name: "aud-array-of-others", policy: audience, want: badCredential, tokens: each(aud, `["my-api",1]`, `["my-api",null]`, `["my-api",["my-api"]]`)},
 		{name: "aud-array-bypass", policy: audience, want: badClaim, tokens: each(aud, `["other"]`, `["",""]`, `["my-api,other"]`)},
 		{name: "apikey-unknown", policy: accounts, want: unknownKey, tokens: each(apikey, `"nobody"`, `""`)},
 		{name: "apikey-type", policy: accounts, want: unknownKey, tokens: each(apikey, `123`, `null`, `["a1b2c3d"]`, `47000001`)},

@@ -114,6 +114,26 @@ func TestWhatIsNotATokenForThisIsRefused(t *testing.T) {
 	}
 }
 
+// A subject is of the characters that no URL encodes, each of which is signed, and no others.
+func TestSubjects(t *testing.T) {
+	for char := range 256 {
+		subject := "x" + string([]byte{byte(char)}) + "x"
+		plain := strings.IndexByte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~", byte(char)) >= 0
+		minted, err := Mint([]byte(key), Token{"play", now.Add(time.Second), subject}, "live/cam1")
+		if (err == nil) != plain {
+			t.Errorf("%q: %v", subject, err)
+		}
+		if !plain {
+			head := "play.1800000000." + subject
+			minted = head + "." + sign([]byte(key), head, "live/cam1")
+		}
+		got, label, err := Verify(minted, secrets, []string{"live/cam1"}, "play", now)
+		if plain && (err != nil || got.Subject != subject || label != "new") || !plain && verdict.Of(err).Reason != verdict.BadCredential {
+			t.Errorf("%q: %+v by %q: %v", minted, got, label, err)
+		}
+	}
+}
+
 func TestWhatCannotBeMinted(t *testing.T) {
 	good := Token{Mode: "play", Expires: now}
 	for name, test := range map[string]struct {
