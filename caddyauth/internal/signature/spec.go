@@ -18,7 +18,8 @@ type Spec struct {
 	Grammar  Grammar
 	Encoding Encoding
 
-	// Also is a second header with signatures of the same message, by another key of the sender's. Either may be missing.
+	// Also is a second header with signatures of the same message: by another key of the sender's, or where it renames the
+	// first. Either may be missing.
 	Also string
 
 	// Algorithm makes the signature from a key, and Key says how that key is written down.
