@@ -2,6 +2,7 @@ package stream
 
 import (
 	"container/heap"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,7 +42,7 @@ type book struct {
 	mu    sync.Mutex
 	open  map[[32]byte]*session
 	ends  byEnd
-	first map[[32]byte]*session          // heralds
+	first map[[32]byte][]*session        // heralds that nobody has followed yet: two clients may be asked about in turn
 	sizes map[string]int                 // open ones by dialect
 	gauge func(dialect string, open int) // may be nil
 }
@@ -68,7 +69,7 @@ func closeBook() error {
 }
 
 func newBook(gauge func(string, int)) *book {
-	return &book{open: make(map[[32]byte]*session), first: make(map[[32]byte]*session), sizes: make(map[string]int), gauge: gauge}
+	return &book{open: make(map[[32]byte]*session), first: make(map[[32]byte][]*session), sizes: make(map[string]int), gauge: gauge}
 }
 
 // Destruct implements caddy.Destructor. There is nothing to close.
@@ -148,18 +149,24 @@ func (b *book) forget(s *session) (was session, shared bool) {
 
 // remove forgets a session, and those that are over, and returns it.
 func (b *book) remove(key [32]byte, now time.Time) (session, bool) {
-	return b.removeFrom(b.open, key, now)
-}
-
-// follow forgets the herald that a session follows, and returns it.
-func (b *book) follow(herald [32]byte, now time.Time) (session, bool) {
-	return b.removeFrom(b.first, herald, now)
-}
-
-func (b *book) removeFrom(index map[[32]byte]*session, key [32]byte, now time.Time) (session, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s, ok := index[key]
+	return b.take(b.open[key], now)
+}
+
+// follow forgets the oldest herald that a session may follow, and returns it.
+func (b *book) follow(herald [32]byte, now time.Time) (session, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if heralds := b.first[herald]; len(heralds) > 0 {
+		return b.take(heralds[0], now)
+	}
+	return session{}, false
+}
+
+// take forgets a session, and those that are over, and returns it; nil is none.
+func (b *book) take(s *session, now time.Time) (session, bool) {
+	ok := s != nil
 	if ok {
 		b.drop(s)
 	}
@@ -179,7 +186,7 @@ func (b *book) sweep(now time.Time) {
 func (b *book) add(s *session) {
 	b.open[s.key] = s
 	if s.herald != [32]byte{} {
-		b.first[s.herald] = s
+		b.first[s.herald] = append(b.first[s.herald], s)
 	}
 	heap.Push(&b.ends, s)
 	b.sizes[s.dialect]++
@@ -189,7 +196,9 @@ func (b *book) add(s *session) {
 func (b *book) drop(s *session) {
 	heap.Remove(&b.ends, s.place)
 	delete(b.open, s.key)
-	if b.first[s.herald] == s {
+	if heralds := slices.DeleteFunc(b.first[s.herald], func(other *session) bool { return other == s }); len(heralds) > 0 {
+		b.first[s.herald] = heralds
+	} else {
 		delete(b.first, s.herald)
 	}
 	b.sizes[s.dialect]--

@@ -231,6 +231,11 @@ func TestAPlayerOverRTSPIsOneSessionOfMediaMTX(t *testing.T) {
 			ask("/two", "192.0.2.1", "cam1", "c2", ""), ask("/two", "192.0.2.1", "cam1", "s2", lavf),
 		}, 200},
 		{"a third", []*http.Request{ask("/two", "192.0.2.1", "cam1", "c3", "")}, 403},
+		{"two at once", []*http.Request{
+			ask("/two", "192.0.2.2", "cam1", "c1", ""), ask("/two", "192.0.2.2", "cam1", "c2", ""),
+			ask("/two", "192.0.2.2", "cam1", "s1", lavf), ask("/two", "192.0.2.2", "cam1", "s2", lavf),
+		}, 200},
+		{"a third beside those", []*http.Request{ask("/two", "192.0.2.2", "cam1", "s3", lavf)}, 403},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for i, r := range test.asks {
