@@ -215,6 +215,33 @@ func TestDecodeOfServers(t *testing.T) {
 			},
 		},
 		{
+			"srs: an extension behind a slash of the name is none of it, either", "/", jsonType,
+			SRS{},
+			`{"server_id":"v","service_id":"s","action":"on_play","client_id":"c","ip":"192.0.2.7","vhost":"h","app":"live","stream":"a/cam1.flv","tcUrl":"srt://h/live","param":"","stream_url":"h/live/a/cam1"}`,
+			stream.Request{
+				Event: stream.Open, Action: "on_play", Mode: stream.Play, App: "live", Name: "a/cam1", IP: netip.MustParseAddr("192.0.2.7"),
+				Server: "v/s", Session: "c", Query: url.Values{}, Fields: map[string]string{"vhost": "h", "tcUrl": "srt://h/live"},
+			},
+		},
+		{
+			"srs: what stands behind the last dot is the extension, with a slash, too", "/", jsonType,
+			SRS{},
+			`{"server_id":"v","service_id":"s","action":"on_play","client_id":"c","ip":"192.0.2.7","vhost":"__defaultVhost__","app":"live","stream":"a/cam1.x/y","tcUrl":"srt://h/live","param":"","stream_url":"/live/a/cam1"}`,
+			stream.Request{
+				Event: stream.Open, Action: "on_play", Mode: stream.Play, App: "live", Name: "a/cam1", IP: netip.MustParseAddr("192.0.2.7"),
+				Server: "v/s", Session: "c", Query: url.Values{}, Fields: map[string]string{"vhost": "__defaultVhost__", "tcUrl": "srt://h/live"},
+			},
+		},
+		{
+			"srs: a version that keeps the extension is told nothing else by a client's choice of name", "/", jsonType,
+			SRS{},
+			`{"server_id":"v","service_id":"s","action":"on_play","client_id":"c","ip":"192.0.2.7","vhost":"h","app":"live","stream":"cam1.x/cam1","tcUrl":"srt://h/live","param":"","stream_url":"h/live/cam1.x/cam1"}`,
+			stream.Request{
+				Event: stream.Open, Action: "on_play", Mode: stream.Play, App: "live", Name: "cam1.x/cam1", IP: netip.MustParseAddr("192.0.2.7"),
+				Server: "v/s", Session: "c", Query: url.Values{}, Fields: map[string]string{"vhost": "h", "tcUrl": "srt://h/live"},
+			},
+		},
+		{
 			"srs 6.0.157, captured: the query stands before the stream, and comes twice", "/", jsonType,
 			SRS{},
 			`{"server_id":"vid-z3087a8","service_id":"09359134","action":"on_play","client_id":"g57m640x","ip":"127.0.0.1","vhost":"__defaultVhost__","app":"live","stream":"cam1","tcUrl":"rtmp://127.0.0.1:27935/live?token=good","param":"?token=good?token=good","pageUrl":"","stream_url":"/live/cam1","stream_id":"vid-17gl743"}`,

@@ -79,11 +79,12 @@ func (SRS) Decode(r *http.Request, body []byte) (*stream.Request, error) {
 		}
 	}
 	q.Query = parseArgs(strings.TrimPrefix(param, "?"))
-	// Newer versions know a stream by its name without an extension: secret.flv plays secret. They say so here.
-	url := m.text("stream_url")
-	if known := url[strings.LastIndexByte(url, '/')+1:]; known != "" {
-		if extension, ok := strings.CutPrefix(q.Name, known+"."); ok && !strings.Contains(extension, ".") {
-			q.Name = known
+	// Newer versions know a stream by its name without an extension, which is all behind the last dot: secret.flv plays
+	// secret. They say so here.
+	if dot := strings.LastIndexByte(q.Name, '.'); dot > 0 {
+		known := "/" + q.App + "/" + q.Name[:dot]
+		if url := m.text("stream_url"); url == known || url == q.Fields["vhost"]+known {
+			q.Name = q.Name[:dot]
 		}
 	}
 	address := m.text("ip")
