@@ -121,7 +121,8 @@ type Verdict struct {
 	Digest bool
 
 	// Others is what the same message may be known by too, where its sender could have signed it with several secrets:
-	// whoever holds it can take one signature away. It passes once under all of these names.
+	// whoever holds it can take one signature away; or where its signature holds for another id as well. It passes once
+	// under all of these names.
 	Others []Name
 
 	// Claims gives a signed claim as text. It is nil where the scheme has none.

@@ -113,3 +113,33 @@ http:// {
 		t.Errorf("the same again: %d", got.Status)
 	}
 }
+
+// Plivo's second version puts nothing between the URL and its nonce: a piece of the URL's end, before the nonce, holds as
+// another nonce at a shorter URL. The message passes once all the same.
+func TestAMessageOfPlivoPassesOnceWhereverItsNonceBegins(t *testing.T) {
+	other := testbed.Secret + "-of-the-main-account"
+	for _, test := range []struct{ signed, called, moved string }{
+		{"/", "/", "/"},
+		{"/hooks/plivo", "/hooks/", "plivo"},
+	} {
+		for _, more := range []string{"", "\nsecret " + other} {
+			by := schemes.Signing{Secret: testbed.Secret, ID: rand.Text()}
+			bed := testbed.New(t, site("callback_auth {\nplivo_v2 {\nsecret "+by.Secret+more+"\n}\nreplay {\nwindow 1h\n}\n}"))
+			send := func(uri, nonce string, want int) {
+				t.Helper()
+				r := httptest.NewRequest(http.MethodGet, "http://example.com"+test.signed, nil)
+				if err := schemes.Sign("plivo_v2", r, nil, by); err != nil {
+					t.Fatal(err)
+				}
+				headers := r.Header
+				r = httptest.NewRequest(http.MethodGet, "http://example.com"+uri, nil)
+				r.Header = headers
+				r.Header.Set("X-Plivo-Signature-V2-Nonce", nonce)
+				expect(t, bed.Do(t, r), want)
+			}
+			send(test.signed, by.ID, http.StatusOK)
+			send(test.signed, by.ID, http.StatusConflict)
+			send(test.called, test.moved+by.ID, http.StatusConflict)
+		}
+	}
+}

@@ -185,6 +185,11 @@ func matched(match signature.Match, err error) callback.Verdict {
 	}
 	label, name := match.Key.Label(), nameOf(match)
 	v := callback.Verdict{Reason: verdict.OK, Key: label, User: label, Account: name.Account, ID: name.ID, Digest: match.ID == ""}
+	for _, m := range append([]signature.Match{match}, match.Others...) {
+		if m.Loose {
+			v.Others = append(v.Others, callback.Name{Account: m.Key.Fingerprint(), ID: m.Digest})
+		}
+	}
 	for _, other := range match.Others {
 		v.Others = append(v.Others, nameOf(other))
 	}

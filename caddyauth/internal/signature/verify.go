@@ -37,8 +37,12 @@ type Match struct {
 	ID string
 
 	// Digest names what was signed and by which key. It is the same for every spelling of a signature, and tells
-	// nothing of the signature itself.
+	// nothing of the signature itself. Of Others it is empty where their ID is enough.
 	Digest string
+
+	// Loose says that nothing parts ID from what stands beside it, such as the URL: the same signature may hold for
+	// another id, with another piece of that.
+	Loose bool
 
 	// Others are the same message under each other key of the Verifier: its sender may have signed it with that one too,
 	// and somebody may have taken the signature away.
@@ -177,6 +181,17 @@ func (s *Scheme) stops() (stops string, narrow bool) {
 	return stops, narrow
 }
 
+// loose reports whether the id stands beside a word, other than the timestamp, whose form is narrow enough.
+func (s *Scheme) loose() bool {
+	firm := func(w word) bool { return w == wordText || w == wordTimestamp }
+	for i, p := range s.parts[1:] {
+		if before := s.parts[i].word; p.word == wordID && !firm(before) || before == wordID && !firm(p.word) {
+			return true
+		}
+	}
+	return false
+}
+
 func (p *Pending) readHeaders() error {
 	for _, part := range p.verifier.parts {
 		if part.word != wordHeader {
@@ -220,7 +235,7 @@ func (p *Pending) Finish(body []byte) (Match, error) {
 		for i := range v.keys {
 			if proof := v.keys[i].holds(v.spec.Algorithm, pieces, p.signatures); proof != nil && !found {
 				found = true
-				match = Match{Key: v.keys[i].value, ID: p.id, Digest: name(proof, v.keys[i].value), Others: p.others(i, pieces)}
+				match = Match{Key: v.keys[i].value, ID: p.id, Digest: name(proof, v.keys[i].value), Loose: v.loose(), Others: p.others(i, pieces)}
 			}
 		}
 	}
@@ -252,8 +267,8 @@ func (p *Pending) others(found int, pieces [][]byte) []Match {
 		if i == found {
 			continue
 		}
-		other := Match{Key: p.verifier.keys[i].value, ID: p.id}
-		if p.id == "" { // else the id is what it is known by
+		other := Match{Key: p.verifier.keys[i].value, ID: p.id, Loose: p.verifier.loose()}
+		if p.id == "" || other.Loose { // else the id is what it is known by
 			other.Digest = name(p.verifier.keys[i].proof(p.verifier.spec.Algorithm, pieces), other.Key)
 		}
 		others = append(others, other)
