@@ -262,6 +262,8 @@ func TestWhatMediaMTXAsksOutsideOfSessions(t *testing.T) {
 	answered(t, bed.Do(t, ask("read", "webrtc", "null", curl)), 200, "") // OPTIONS
 	answered(t, bed.Do(t, ask("read", "webrtc", id, curl)), 200, "")     // POST
 	answered(t, bed.Do(t, ask("read", "hls", "null", page)), 200, "")
+	answered(t, bed.Do(t, ask("read", "moq", "null", page)), 200, "")
+	answered(t, bed.Do(t, ask("read", "moq", `"0b7c9f3e-6a44-4f7e-9a51-2f0f6a1d3c55"`, curl)), 403, "")
 	answered(t, bed.Do(t, ask("read", "hls", `"fd004437-3c83-44dc-85e6-d96e4777a066"`, curl)), 403, "")
 	answered(t, bed.Do(t, ask("read", "hls", "null", "")), 403, "")
 	answered(t, bed.Do(t, ask("playback", "", "null", page)), 403, "")

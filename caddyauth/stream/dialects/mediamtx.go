@@ -81,7 +81,7 @@ func (MediaMTX) Decode(r *http.Request, body []byte) (*stream.Request, error) {
 	}
 	_, tellsAgent := m.Get("userAgent") // since 1.19
 	switch {
-	case q.Transport == "webrtc", q.Transport == "hls" && tellsAgent && q.Agent == "":
+	case q.Transport == "webrtc", q.Transport == "moq", q.Transport == "hls" && tellsAgent && q.Agent == "":
 		q.NoSession = q.Session == "" // a page, or OPTIONS
 	case q.Transport == "rtsp" && q.Action == "read" && tellsAgent:
 		q.Herald, q.Heralded = q.Agent == "", q.Agent != ""
