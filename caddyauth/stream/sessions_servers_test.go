@@ -223,6 +223,11 @@ func TestAPlayerOverRTSPIsOneSessionOfMediaMTX(t *testing.T) {
 		{"a second that never says its agent", []*http.Request{
 			ask("/one", "192.0.2.6", "cam1", "s1", ""), ask("/one", "192.0.2.6", "cam1", "s2", ""),
 		}, 403},
+		{"one that says its agent, beside one that does not", []*http.Request{
+			ask("/one", "192.0.2.8", "cam1", "s1", ""), ask("/one", "192.0.2.8", "cam1", "s2", lavf),
+		}, 200},
+		{"a third beside those that never says its agent", []*http.Request{ask("/one", "192.0.2.8", "cam1", "s3", "")}, 403},
+		{"a third beside those that says it", []*http.Request{ask("/one", "192.0.2.8", "cam1", "s4", lavf)}, 403},
 		{"another stream", []*http.Request{
 			ask("/one", "192.0.2.7", "cam1", "c1", ""), ask("/one", "192.0.2.7", "cam2", "s1", lavf),
 		}, 403},
